@@ -1,0 +1,41 @@
+//! What a cloud answers when it does not do what it was asked.
+
+/// Whether asking again can help. Where an error arises decides it; the loop owns the backoff.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// It may pass, or it is not known what came of the call: repeat the same request.
+    Later,
+    /// A definite refusal: nothing came of the call, and the same request will not do.
+    Never,
+}
+
+/// A cloud did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub struct CloudError {
+    /// Whether asking again can help.
+    pub retry: Retry,
+    /// One sentence for the owner, with the cure where one is known.
+    pub sentence: String,
+    /// What it came from, for the log.
+    #[source]
+    pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl CloudError {
+    /// An error that may pass.
+    pub fn later(sentence: impl Into<String>) -> Self {
+        Self { retry: Retry::Later, sentence: sentence.into(), cause: None }
+    }
+
+    /// A definite refusal.
+    pub fn never(sentence: impl Into<String>) -> Self {
+        Self { retry: Retry::Never, sentence: sentence.into(), cause: None }
+    }
+
+    /// The same error with what it came from.
+    pub fn because(mut self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}

@@ -1,0 +1,215 @@
+//! Where machines run: the same few verbs for every cloud. Only the reconciler calls them.
+
+mod error;
+pub mod local;
+
+use std::net::IpAddr;
+
+pub use error::{CloudError, Retry};
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::domain::{DeploymentId, ImageId, InstanceId, ServerName};
+
+/// The complete request for a machine, saved before the call, so that a retry after a crash sends
+/// identical bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchRequest {
+    /// The launch token: at most 64 ASCII characters, random. The same token is the same machine.
+    pub token: String,
+    /// The site's random id.
+    pub site: String,
+    /// The instance's name.
+    pub instance: ServerName,
+    /// The cloud's name of the golden image.
+    pub image: String,
+    /// The user data's bytes, base64 in the saved form.
+    #[serde(with = "base64_bytes")]
+    pub user_data: Vec<u8>,
+}
+
+/// What a machine does, as its cloud sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MachineState {
+    /// It was asked for and is not up yet.
+    Pending,
+    /// It runs; its user data may still be at work.
+    Running,
+    /// It was asked to stop.
+    Stopping,
+    /// It is stopped; its disk is kept.
+    Stopped,
+    /// It is going away, or gone but still listed.
+    Terminated,
+}
+
+/// A running server of this site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The cloud's id.
+    pub id: InstanceId,
+    /// The launch token it was asked for with, from its tag.
+    pub token: String,
+    /// The name of its instance, from its tag.
+    pub instance: ServerName,
+    /// What it does.
+    pub state: MachineState,
+    /// Its public IP, while it has one.
+    pub public_ip: Option<IpAddr>,
+}
+
+/// How to bake a golden image.
+#[derive(Clone, Debug)]
+pub struct BakeSpec {
+    /// The image's number, unique on this site.
+    pub image: ImageId,
+    /// The whole image script.
+    pub script: Vec<u8>,
+}
+
+/// A baked image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Baked {
+    /// The cloud's name of it, for [`LaunchRequest::image`].
+    pub cloud_ref: String,
+    /// What it stands on, in words: `Debian GNU/Linux 12 (bookworm)`.
+    pub base: String,
+}
+
+/// A cloud.
+#[derive(Clone, Debug)]
+pub enum Cloud {
+    /// Machines on this host.
+    Local(local::Local),
+}
+
+impl Cloud {
+    /// The cloud's name: the value of `CLOUD`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Local(_) => "local",
+        }
+    }
+
+    /// Makes what machines need before any is launched: directories, the bridge. Idempotent.
+    ///
+    /// # Errors
+    /// Where the host cannot run machines, with the cure.
+    pub async fn prepare(&self) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => local.prepare().await,
+        }
+    }
+
+    /// Launches a machine, or gives the one that this token launched already.
+    ///
+    /// # Errors
+    /// [`Retry::Later`] where it is not known whether a machine came of it; repeat the same request.
+    pub async fn launch(&self, request: &LaunchRequest) -> Result<Machine, CloudError> {
+        match self {
+            Self::Local(local) => local.launch(request).await,
+        }
+    }
+
+    /// Every machine of this site, in as few calls as the cloud allows.
+    ///
+    /// # Errors
+    /// Where the cloud cannot say.
+    pub async fn list(&self) -> Result<Vec<Machine>, CloudError> {
+        match self {
+            Self::Local(local) => local.list().await,
+        }
+    }
+
+    /// Stops a machine and keeps its disk. Idempotent.
+    ///
+    /// # Errors
+    /// Where the cloud refuses, or there is no such machine of this site.
+    pub async fn stop(&self, id: &InstanceId) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => local.stop(id).await,
+        }
+    }
+
+    /// Starts a stopped machine again; its public IP may be another. Idempotent.
+    ///
+    /// # Errors
+    /// Where the cloud refuses, or there is no such machine of this site.
+    pub async fn start(&self, id: &InstanceId) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => local.start(id).await,
+        }
+    }
+
+    /// Terminates a machine with all that is on it; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// Where the cloud refuses, or the machine does not carry this site's tag.
+    pub async fn terminate(&self, id: &InstanceId) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => local.terminate(id).await,
+        }
+    }
+
+    /// Starts a script as root on a running machine, detached from us. The script itself refuses a
+    /// deployment that has begun, so that a repeated call does no harm.
+    ///
+    /// # Errors
+    /// Where the machine is not running or does not take it.
+    pub async fn run(
+        &self,
+        id: &InstanceId,
+        deployment: DeploymentId,
+        script: &[u8],
+    ) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => local.run(id, deployment, script).await,
+        }
+    }
+
+    /// The last of the machine's console, at most 64 KiB, for when it never reported.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub async fn console(&self, id: &InstanceId) -> Result<Vec<u8>, CloudError> {
+        match self {
+            Self::Local(local) => local.console(id).await,
+        }
+    }
+
+    /// Bakes a golden image: a fresh machine runs the image script and powers off. What it prints
+    /// goes to `log` as it comes. Whatever fails, no builder is left running and no half image listed.
+    ///
+    /// # Errors
+    /// Where the base cannot be made, the script fails, or its mark is missing.
+    pub async fn bake(&self, spec: BakeSpec, log: mpsc::Sender<Vec<u8>>) -> Result<Baked, CloudError> {
+        match self {
+            Self::Local(local) => local.bake(spec, log).await,
+        }
+    }
+
+    /// The cloud's names of this site's images that machines can boot from.
+    ///
+    /// # Errors
+    /// Where the cloud cannot say.
+    pub async fn images(&self) -> Result<Vec<String>, CloudError> {
+        match self {
+            Self::Local(local) => local.images().await,
+        }
+    }
+}
+
+/// Bytes as base64 text in JSON.
+mod base64_bytes {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        STANDARD.decode(text).map_err(D::Error::custom)
+    }
+}

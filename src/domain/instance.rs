@@ -1,0 +1,107 @@
+//! The record of one server and the project on it.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Branch, Failure, NameError, ProjectName, RepoUrl, ServerName, Status, Timestamp, UserId, Username, Wanted,
+};
+
+/// An instance's row in the store. People and URLs know it by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId(pub i64);
+
+/// The cloud's id of a machine: `i-` and 8 to 17 hexadecimal digits.
+/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/resource-ids.html>
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct InstanceId(String);
+
+impl InstanceId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for InstanceId {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let good = text.strip_prefix("i-").is_some_and(|hex| {
+            (8..=17).contains(&hex.len()) && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        });
+        if good { Ok(Self(text.to_owned())) } else { Err(NameError::new("this is not an instance id")) }
+    }
+}
+
+impl TryFrom<String> for InstanceId {
+    type Error = NameError;
+    fn try_from(text: String) -> Result<Self, NameError> {
+        text.parse()
+    }
+}
+
+impl From<InstanceId> for String {
+    fn from(id: InstanceId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The record of one server and the project on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// Its row.
+    pub row: RowId,
+    /// Its name, unique on this site.
+    pub name: ServerName,
+    /// Whose it is.
+    pub owner: UserId,
+    /// The owner's name.
+    pub owner_name: Username,
+    /// The repository.
+    pub repo: RepoUrl,
+    /// The directory that holds `manage.py`.
+    pub project: ProjectName,
+    /// The branch, where one was asked for; else the repository's default.
+    pub branch: Option<Branch>,
+    /// What its owner says of it; may be empty.
+    pub description: String,
+    /// What its owner wants of it.
+    pub wanted: Wanted,
+    /// Where it is in its life.
+    pub status: Status,
+    /// Since when.
+    pub status_since: Timestamp,
+    /// The machine, once its id is known and until it is gone.
+    pub instance_id: Option<InstanceId>,
+    /// The machine's public IP, while it has one.
+    pub public_ip: Option<std::net::IpAddr>,
+    /// The golden image the machine booted from.
+    pub image: Option<super::ImageId>,
+    /// Why it is `failed`.
+    pub failure: Option<Failure>,
+    /// What its owner should know though it is live: one sentence.
+    pub notice: Option<String>,
+    /// When its form was accepted first.
+    pub created_at: Timestamp,
+    /// When anything of it changed last.
+    pub updated_at: Timestamp,
+}
+
+impl Instance {
+    /// The address of the project, while there is a public IP.
+    pub fn url(&self) -> Option<String> {
+        self.public_ip.map(|ip| match ip {
+            std::net::IpAddr::V4(ip) => format!("http://{ip}/"),
+            std::net::IpAddr::V6(ip) => format!("http://[{ip}]/"),
+        })
+    }
+}

@@ -1,0 +1,10 @@
+//! EC Django Deployer: puts a Django project on a server of its own from two inputs, the
+//! repository's URL and the project's name.
+//!
+//! A web half turns forms into rows and rows into pages; a reconciler half turns rows into
+//! machines. They never call each other: they meet at the store.
+
+pub mod cloud;
+pub mod domain;
+pub mod preflight;
+pub mod user_data;
