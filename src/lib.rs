@@ -5,6 +5,8 @@
 //! machines. They never call each other: they meet at the store.
 
 pub mod cloud;
+pub mod config;
 pub mod domain;
 pub mod preflight;
+pub mod store;
 pub mod user_data;

@@ -1,0 +1,182 @@
+//! The site's configuration: one struct, each field a flag and an environment variable.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+};
+
+use clap::{Args, ValueEnum};
+
+use crate::domain::{GitHosts, NameError};
+
+/// The settings of `serve` and `bake`.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Address and port that the site listens on.
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000")]
+    pub listen: SocketAddr,
+
+    /// The site's own address as browsers see it; by default http:// and LISTEN.
+    #[arg(long, env = "PUBLIC_URL")]
+    pub public_url: Option<Origin>,
+
+    /// Where machines reach the site; for the local cloud by default port 8001 of the bridge's address.
+    #[arg(long, env = "CALLBACK_URL")]
+    pub callback_url: Option<Origin>,
+
+    /// The database; by default deployer.db in the state directory.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
+    /// Where the database, keys, images and machines are kept.
+    #[arg(long, env = "STATE_DIR", default_value = "var")]
+    pub state_dir: PathBuf,
+
+    /// Where machines run.
+    #[arg(long, env = "CLOUD", default_value = "local")]
+    pub cloud: CloudKind,
+
+    /// The scheme, host and port that repositories may come from, separated by commas.
+    #[arg(long, env = "GIT_HOSTS", default_value = "https://github.com")]
+    pub git_hosts: GitHosts,
+
+    /// Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas.
+    #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpAddr>,
+
+    /// The bridge that local machines are on; at most 15 characters.
+    #[arg(long, env = "LOCAL_BRIDGE", default_value = "ecbr0")]
+    pub local_bridge: String,
+
+    /// The subnet of local machines; its first address is the bridge's.
+    #[arg(long, env = "LOCAL_SUBNET", default_value = "10.213.0.0/24")]
+    pub local_subnet: Subnet,
+
+    /// Instances that are worked on at once.
+    #[arg(long, env = "PARALLEL_LAUNCHES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub parallel_launches: u16,
+}
+
+impl Config {
+    /// The site's own address as browsers see it, without a slash at the end.
+    pub fn public_url(&self) -> String {
+        self.public_url.as_ref().map_or_else(|| format!("http://{}", self.listen), ToString::to_string)
+    }
+
+    /// Where machines reach the site, without a slash at the end.
+    pub fn callback_url(&self) -> String {
+        self.callback_url
+            .as_ref()
+            .map_or_else(|| format!("http://{}:8001", self.local_subnet.gateway()), ToString::to_string)
+    }
+
+    /// The database's URL.
+    pub fn database_url(&self) -> String {
+        self.database_url
+            .clone()
+            .unwrap_or_else(|| format!("sqlite://{}", self.state_dir.join("deployer.db").display()))
+    }
+}
+
+/// Which cloud machines run in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CloudKind {
+    /// Machines on this host.
+    Local,
+}
+
+/// An address of a site: scheme, host and perhaps a port, without a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin(url::Url);
+
+impl Origin {
+    /// Whether it is https.
+    pub fn is_https(&self) -> bool {
+        self.0.scheme() == "https"
+    }
+
+    /// The port, or the scheme's own.
+    pub fn port(&self) -> u16 {
+        self.0.port_or_known_default().unwrap_or(80)
+    }
+}
+
+impl FromStr for Origin {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        // The same rule as for the hosts of repositories: an origin and nothing more.
+        text.parse::<GitHosts>()?;
+        url::Url::parse(text).map(Self).map_err(|_| NameError::new("this is not an address"))
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.as_str().trim_end_matches('/'))
+    }
+}
+
+/// An IPv4 network of 6 to 16 host bits: `10.213.0.0/24`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    network: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Subnet {
+    /// The bridge's address, the first of the subnet.
+    pub fn gateway(self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.network) + 1)
+    }
+
+    /// The length of the network's prefix, in bits.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+}
+
+impl FromStr for Subnet {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        let bad = || NameError::new(format!("{text:?} is not a private network like 10.213.0.0/24"));
+        let (network, prefix) = text.split_once('/').ok_or_else(bad)?;
+        let network: Ipv4Addr = network.parse().map_err(|_| bad())?;
+        let prefix: u8 = prefix.parse().map_err(|_| bad())?;
+        let plain = (16..=26).contains(&prefix)
+            && network.is_private()
+            && u32::from(network).trailing_zeros() >= u32::from(32 - prefix);
+        if plain { Ok(Self { network, prefix }) } else { Err(bad()) }
+    }
+}
+
+impl std::fmt::Display for Subnet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.network, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subnet_has_a_gateway_and_bad_ones_are_refused() {
+        let subnet: Subnet = "10.213.0.0/24".parse().unwrap();
+        assert_eq!(subnet.gateway(), Ipv4Addr::new(10, 213, 0, 1));
+        for bad in ["10.213.0.1/24", "8.8.8.0/24", "10.0.0.0/8", "10.213.0.0", "10.213.0.0/30", ""] {
+            assert!(bad.parse::<Subnet>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_origin_has_no_path() {
+        assert_eq!(
+            "https://deploy.example.com/".parse::<Origin>().unwrap().to_string(),
+            "https://deploy.example.com"
+        );
+        assert!("https://deploy.example.com/x".parse::<Origin>().is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! Attempts: the launch token and the complete request, saved before the call. While an attempt is
+//! open there is no other, so whatever happens there is one machine at most.
+
+use std::net::IpAddr;
+
+use sqlx::{Sqlite, Transaction};
+
+use super::{Change, Store, StoreError, error::At, lifecycle};
+use crate::domain::{DeploymentId, Failure, ImageId, InstanceId, RowId, Status, Timestamp};
+
+/// One try to get a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The launch token.
+    pub token: String,
+    /// The complete request as JSON, so that a repetition sends identical bytes.
+    pub request: String,
+    /// When the request was first sent; none where it never was, and nothing can have come of it.
+    pub sent_at: Option<Timestamp>,
+    /// The machine, once the cloud has given its id.
+    pub instance_id: Option<InstanceId>,
+    /// When it was saved.
+    pub created_at: Timestamp,
+}
+
+/// The attempt that is open or has brought the machine, where there is one.
+pub(super) async fn current(
+    tx: &mut Transaction<'_, Sqlite>,
+    instance: RowId,
+) -> Result<Option<Attempt>, StoreError> {
+    let row = sqlx::query!(
+        "SELECT id, token, request, sent_at, instance_id, created_at FROM attempts
+         WHERE instance = $1 AND state IN ('open', 'launched')",
+        instance.0
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| {
+        let at = At { table: "attempts", row: row.id };
+        Ok(Attempt {
+            token: row.token,
+            request: row.request,
+            sent_at: row.sent_at.map(Timestamp),
+            instance_id: at.read_opt("instance_id", row.instance_id.as_deref())?,
+            created_at: Timestamp(row.created_at),
+        })
+    })
+    .transpose()
+}
+
+impl Store {
+    /// Saves an attempt with its complete request, whose user data carries `deployment`.
+    ///
+    /// # Errors
+    /// Where the instance is not `requested`, or has an attempt already.
+    pub async fn begin_attempt(
+        &self,
+        instance: RowId,
+        deployment: DeploymentId,
+        image: ImageId,
+        token: &str,
+        request: &str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let now = Timestamp::now().0;
+        sqlx::query!(
+            "INSERT INTO attempts (instance, token, request, image_id, state, created_at)
+             VALUES ($1, $2, $3, $4, 'open', $5)",
+            instance.0,
+            token,
+            request,
+            image.0,
+            now
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query!("UPDATE deployments SET begun_at = $2 WHERE id = $1", deployment.0, now)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query!("UPDATE instances SET image_id = $2, notice = NULL WHERE id = $1", instance.0, image.0)
+            .execute(&mut *tx)
+            .await?;
+        lifecycle::set_status(&mut tx, instance, Status::Launching).await?;
+        tx.commit().await?;
+        self.tell(Change::Instance(instance));
+        Ok(())
+    }
+
+    /// Notes that an attempt's request is about to be sent.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempt_sent(&self, token: &str) -> Result<(), StoreError> {
+        let now = Timestamp::now().0;
+        sqlx::query!("UPDATE attempts SET sent_at = coalesce(sent_at, $2) WHERE token = $1", token, now)
+            .execute(&self.writer)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes the machine's id back. The launch token alone decides whose it is. False where the
+    /// attempt is not open, and nothing was written.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempt_launched(
+        &self,
+        token: &str,
+        id: &InstanceId,
+        public_ip: Option<IpAddr>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let (id, ip) = (id.as_str(), public_ip.map(|ip| ip.to_string()));
+        let row = sqlx::query!(
+            "UPDATE attempts SET state = 'launched', instance_id = $2 WHERE token = $1 AND state = 'open'
+             RETURNING instance",
+            token,
+            id
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(false) };
+        let instance = RowId(row.instance);
+        sqlx::query!(
+            "UPDATE instances SET instance_id = $2, public_ip = $3, notice = NULL WHERE id = $1",
+            instance.0,
+            id,
+            ip
+        )
+        .execute(&mut *tx)
+        .await?;
+        if lifecycle::status(&mut tx, instance).await? == Status::Launching {
+            lifecycle::set_status(&mut tx, instance, Status::Booting).await?;
+        }
+        tx.commit().await?;
+        self.tell(Change::Instance(instance));
+        Ok(true)
+    }
+
+    /// Ends an attempt that the cloud definitely refused, or that was never sent; with a failure the
+    /// instance and its deployment fail by it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempt_refused(&self, token: &str, failure: Option<&Failure>) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let now = Timestamp::now().0;
+        let row = sqlx::query!(
+            "UPDATE attempts SET state = 'refused', ended_at = $2 WHERE token = $1 AND state = 'open'
+             RETURNING instance",
+            token,
+            now
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(()) };
+        let instance = RowId(row.instance);
+        if let Some(failure) = failure {
+            lifecycle::fail_running(&mut tx, instance, failure).await?;
+            lifecycle::set_failed(&mut tx, instance, failure).await?;
+        }
+        tx.commit().await?;
+        self.tell(Change::Instance(instance));
+        Ok(())
+    }
+}

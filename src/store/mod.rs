@@ -1,0 +1,139 @@
+//! The one place that knows SQL. Inherent methods, one method one transaction; every committed
+//! change is told on a channel, a write that changes nothing is silent. The web half and the
+//! reconciler meet here and nowhere else.
+
+mod attempts;
+mod deployments;
+mod error;
+mod images;
+mod instances;
+mod lifecycle;
+mod logs;
+mod sessions;
+mod submit;
+mod users;
+
+use std::{path::Path, str::FromStr, time::Duration};
+
+pub use attempts::Attempt;
+pub use error::StoreError;
+pub use instances::Overview;
+pub use lifecycle::Work;
+pub use logs::Appended;
+use sqlx::{
+    Sqlite, SqlitePool, Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+pub use submit::{Submission, SubmitError, Submitted};
+use tokio::sync::broadcast;
+pub use users::UserError;
+
+use crate::domain::{ImageId, RowId};
+
+/// What a committed change was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// An instance, or one of its deployments.
+    Instance(RowId),
+    /// A golden image.
+    Image(ImageId),
+    /// Somebody's sessions ended.
+    Sessions,
+}
+
+/// The site's database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// One connection: writers wait for each other here and not in SQLite.
+    writer: SqlitePool,
+    readers: SqlitePool,
+    changes: broadcast::Sender<Change>,
+}
+
+impl Store {
+    /// Changes that a slow listener may be behind before it is told that it missed some.
+    const CHANGES: usize = 1024;
+    /// Readers at once: more than two cores can use, so that a long page holds up nobody.
+    const READERS: u32 = 8;
+
+    /// Opens the database at `url` (`sqlite:///path/to/file.db`), makes it where it is missing, and
+    /// brings it to this program's schema.
+    ///
+    /// # Errors
+    /// Where the URL is no such thing, the file cannot be opened, or a migration fails.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::from_str(url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10))
+            .optimize_on_close(true, None);
+        make_private(options.get_filename())?;
+        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        sqlx::migrate!().set_ignore_missing(true).run(&writer).await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(Self::READERS)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await?;
+        let (changes, _) = broadcast::channel(Self::CHANGES);
+        Ok(Self { writer, readers, changes })
+    }
+
+    /// Listens to every change from now on.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// The random id of this database, made at the first call.
+    ///
+    /// # Errors
+    /// Where the database cannot be read or written.
+    pub async fn site(&self) -> Result<String, StoreError> {
+        let mut tx = self.begin().await?;
+        let fresh = hex::encode(rand::random::<[u8; 8]>());
+        sqlx::query!("INSERT INTO site (id, site) VALUES (1, $1) ON CONFLICT (id) DO NOTHING", fresh)
+            .execute(&mut *tx)
+            .await?;
+        let row = sqlx::query!("SELECT site FROM site WHERE id = 1").fetch_one(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(row.site)
+    }
+
+    /// Asks the database for nothing, to see that it answers.
+    ///
+    /// # Errors
+    /// Where it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query!("SELECT 1 AS one").fetch_one(&self.readers).await?;
+        Ok(())
+    }
+
+    /// Closes every connection, the write-ahead log with them.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Begins a transaction that may write: it takes the write lock at once, so that what it reads
+    /// first still holds when it writes.
+    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// Tells a change. Nobody listening is no error.
+    fn tell(&self, change: Change) {
+        let _ = self.changes.send(change);
+    }
+}
+
+/// Makes the database's directory and file readable by their owner alone, since sessions and
+/// password hashes are in it.
+fn make_private(file: &Path) -> Result<(), StoreError> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    if let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)?;
+    Ok(())
+}
