@@ -8,5 +8,6 @@ pub mod cloud;
 pub mod config;
 pub mod domain;
 pub mod preflight;
+pub mod reconciler;
 pub mod store;
 pub mod user_data;

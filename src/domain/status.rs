@@ -97,7 +97,15 @@ impl Status {
                 Terminated => matches!(to, Requested),
                 Failed => matches!(
                     to,
-                    Requested | Booting | Deploying | Live | Stopping | Stopped | Terminating | Terminated
+                    Requested
+                        | Booting
+                        | Deploying
+                        | Live
+                        | Stopping
+                        | Stopped
+                        | Starting
+                        | Terminating
+                        | Terminated
                 ),
             };
         if allowed { Ok(to) } else { Err(InvalidTransition { from: self, to }) }

@@ -163,6 +163,22 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that the cloud has a good image no more, so that nothing is launched from it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn image_lost(&self, id: ImageId) -> Result<(), StoreError> {
+        sqlx::query!(
+            "UPDATE images SET state = 'failed', error = 'The cloud has this image no more.'
+             WHERE id = $1 AND state = 'good'",
+            id.0
+        )
+        .execute(&self.writer)
+        .await?;
+        self.tell(Change::Image(id));
+        Ok(())
+    }
+
     /// Every image, the newest first.
     ///
     /// # Errors

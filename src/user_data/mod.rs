@@ -30,3 +30,13 @@ pub fn provision(values: &Values<'_>) -> Vec<u8> {
 pub fn image() -> Vec<u8> {
     unimplemented!()
 }
+
+/// digest
+pub fn image_digest() -> String {
+    unimplemented!()
+}
+/// compressed
+pub fn compressed(script: &[u8]) -> Vec<u8> {
+    let _ = script;
+    unimplemented!()
+}

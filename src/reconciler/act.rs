@@ -1,0 +1,322 @@
+//! Does what was decided: one call, one write.
+
+use std::time::Duration;
+
+use super::{Action, BOOT_SECONDS, Next, Reconciler};
+use crate::{
+    cloud::{CloudError, LaunchRequest, Retry},
+    domain::{Deployment, DeploymentId, Failure, InstanceId, Line, Report, Status, Step, parse_line},
+    store::{StoreError, Work},
+    user_data::{self, Values},
+};
+
+/// First pause after a cloud asked for patience; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Longest pause between two tries of the same call.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How often a page is asked for from outside before a notice says that it does not answer.
+const PROBES: u32 = 4;
+/// Pause between two of them.
+const PROBE_PAUSE: Duration = Duration::from_millis(500);
+/// Bytes of a log's end that are looked through for what failed.
+const TAIL: u64 = 64 * 1024;
+
+impl Reconciler {
+    pub(super) async fn act(&self, work: &Work, action: Action) -> Result<Next, StoreError> {
+        let row = work.instance.row;
+        match action {
+            Action::Rest => return Ok(Next::Idle),
+            Action::Wait(pause) => return Ok(Next::After(pause)),
+            Action::Become(status) => self.store.set_status(row, status).await?,
+            Action::TakeAddress(ip) => self.store.set_public_ip(row, ip).await?,
+            Action::Observed(generation) => self.store.observed(row, generation).await?,
+            Action::WantImage => {
+                self.baker.want();
+                return Ok(Next::After(Duration::from_secs(2)));
+            }
+            Action::BeginAttempt(id) => self.begin_attempt(work, id).await?,
+            Action::Launch => return self.launch(work).await,
+            Action::AbandonAttempt => {
+                if let Some(attempt) = &work.attempt {
+                    self.store.attempt_refused(&attempt.token, None).await?;
+                }
+            }
+            Action::BeginDeployment(id) => self.store.begin_deployment(row, id).await?,
+            Action::RunScript => return self.run_script(work).await,
+            Action::Finish => self.finish(work).await?,
+            Action::DeploymentFailed => self.deployment_failed(work).await?,
+            Action::NeverReported => {
+                let failure = self.never_reported(work).await;
+                self.store.fail(row, &failure).await?;
+            }
+            Action::Fail(failure) => self.store.fail(row, &failure).await?,
+            Action::AwaitAnswer => return self.await_answer(work).await,
+            Action::Start => return self.call(work, self.cloud.start(machine(work)?).await).await,
+            Action::Stop => return self.call(work, self.cloud.stop(machine(work)?).await).await,
+            Action::Terminate => return self.terminate(work).await,
+            Action::Gone(why) => self.store.machine_gone(row, &why).await?,
+        }
+        Ok(Next::Again)
+    }
+
+    /// The script of a deployment, with its values in front.
+    fn script(&self, work: &Work, deployment: &Deployment) -> Vec<u8> {
+        user_data::provision(&Values {
+            deployment: deployment.id,
+            callback_url: &self.settings.callback_url,
+            token: &self.log_key.token(deployment.id),
+            instance: &work.instance.name,
+            repo: &work.instance.repo,
+            plan: &deployment.plan,
+        })
+    }
+
+    /// Saves the token and the complete request before any call is made.
+    async fn begin_attempt(&self, work: &Work, id: DeploymentId) -> Result<(), StoreError> {
+        let Some(queued) = work.queued.as_ref().filter(|queued| queued.id == id) else { return Ok(()) };
+        let Some(image) = self.baker.good_image().await? else { return Ok(()) };
+        let request = LaunchRequest {
+            token: hex::encode(rand::random::<[u8; 16]>()),
+            site: self.settings.site.clone(),
+            instance: work.instance.name.clone(),
+            image: image.cloud_ref.unwrap_or_default(),
+            user_data: user_data::compressed(&self.script(work, queued)),
+        };
+        let json = serde_json::to_string(&request).map_err(|error| StoreError::File(error.into()))?;
+        self.store.begin_attempt(work.instance.row, id, image.id, &request.token, &json).await
+    }
+
+    /// Sends the saved request, the first time or again, and writes the machine's id back.
+    async fn launch(&self, work: &Work) -> Result<Next, StoreError> {
+        let Some(attempt) = &work.attempt else { return Ok(Next::Again) };
+        let request: LaunchRequest = match serde_json::from_str(&attempt.request) {
+            Ok(request) => request,
+            Err(error) => {
+                let problem = error.to_string();
+                let row = work.instance.row.0;
+                return Err(StoreError::Impossible { table: "attempts", column: "request", row, problem });
+            }
+        };
+        self.store.attempt_sent(&attempt.token).await?;
+        match self.cloud.launch(&request).await {
+            Ok(machine) => {
+                self.store.attempt_launched(&attempt.token, &machine.id, machine.public_ip).await?;
+                self.retries.lock().await.remove(&work.instance.row);
+                Ok(Next::Again)
+            }
+            Err(error) if error.retry == Retry::Never => {
+                log_refusal(work, &error);
+                let failure = Failure { step: None, message: format!("The launch was refused: {error}") };
+                let keep = (work.instance.status != Status::Terminating).then_some(&failure);
+                self.store.attempt_refused(&attempt.token, keep).await?;
+                Ok(Next::Again)
+            }
+            Err(error) => self.patience(work, &error).await,
+        }
+    }
+
+    /// Starts the running deployment's script, once for each time this program runs.
+    async fn run_script(&self, work: &Work) -> Result<Next, StoreError> {
+        let Some(running) = &work.running else { return Ok(Next::Again) };
+        if self.sent.lock().await.contains(&running.id) {
+            return Ok(Next::After(Duration::from_secs(u64::try_from(BOOT_SECONDS).unwrap_or(300) / 10)));
+        }
+        let script = self.script(work, running);
+        match self.cloud.run(machine(work)?, running.id, &script).await {
+            Ok(()) => {
+                self.sent.lock().await.insert(running.id);
+                self.retries.lock().await.remove(&work.instance.row);
+                Ok(Next::After(Duration::from_secs(15)))
+            }
+            Err(error) if error.retry == Retry::Never => {
+                log_refusal(work, &error);
+                let failure = Failure {
+                    step: None,
+                    message: format!("The machine did not take the deployment: {error}"),
+                };
+                self.settle_failure(work, &failure).await?;
+                Ok(Next::Again)
+            }
+            Err(error) => self.patience(work, &error).await,
+        }
+    }
+
+    /// The log says done: the page is asked for once more from outside, and the instance is live.
+    async fn finish(&self, work: &Work) -> Result<(), StoreError> {
+        let Some(running) = &work.running else { return Ok(()) };
+        let notice = if self.answers_from_outside(work).await {
+            None
+        } else {
+            Some(
+                "It answers on its own machine, but not from here: does a firewall or security group keep port 80 closed?",
+            )
+        };
+        self.store.deployment_live(work.instance.row, running.id, notice).await?;
+        self.sent.lock().await.remove(&running.id);
+        Ok(())
+    }
+
+    async fn answers_from_outside(&self, work: &Work) -> bool {
+        let Some(ip) = work.instance.public_ip else { return false };
+        for probe in 0..PROBES {
+            if probe > 0 {
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
+            if self.probe.answers(ip).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The log says that a step failed: the failure names it, its exit code and the last thing it said.
+    async fn deployment_failed(&self, work: &Work) -> Result<(), StoreError> {
+        let Some(running) = &work.running else { return Ok(()) };
+        let Some((step, code)) = running.report.failed() else { return Ok(()) };
+        let said = self.last_words(running, step).await?;
+        let message = match said {
+            Some(said) => format!("{} failed with exit code {code}: {said}", step.title()),
+            None => format!("{} failed with exit code {code}.", step.title()),
+        };
+        self.settle_failure(work, &Failure { step: Some(step), message }).await?;
+        self.sent.lock().await.remove(&running.id);
+        Ok(())
+    }
+
+    /// Ends the running deployment as failed; the instance stays live where the release before it answers.
+    async fn settle_failure(&self, work: &Work, failure: &Failure) -> Result<(), StoreError> {
+        let row = work.instance.row;
+        let notice = match &work.serving {
+            Some(serving) if self.answers_from_outside(work).await => Some(format!(
+                "The last deployment failed. Deployment {} ({}) goes on serving.",
+                serving.number,
+                serving.plan.commit.short()
+            )),
+            _ => None,
+        };
+        self.store.deployment_failed(row, failure, notice.as_deref()).await
+    }
+
+    /// The last line that a step printed.
+    async fn last_words(&self, deployment: &Deployment, step: Step) -> Result<Option<String>, StoreError> {
+        let from = deployment.log_size.saturating_sub(TAIL);
+        let log = self.store.log(deployment.id, from, TAIL as usize).await?;
+        Ok(last_line(&String::from_utf8_lossy(&log), step))
+    }
+
+    /// What to say of a machine that never reported: what its console says, read by the same parser.
+    async fn never_reported(&self, work: &Work) -> Failure {
+        let console = match &work.instance.instance_id {
+            Some(id) => self.cloud.console(id).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let mut report = Report::default();
+        report.feed(&console);
+        let text = String::from_utf8_lossy(&console);
+        let lines: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let tail = lines[lines.len().saturating_sub(5)..].join(" / ");
+        let minutes = BOOT_SECONDS / 60;
+        let message = if tail.is_empty() {
+            format!(
+                "The machine did not report within {minutes} minutes, and its console is empty. Does it reach this site?"
+            )
+        } else {
+            format!(
+                "The machine did not report within {minutes} minutes. Does it reach this site? Its console ends: {tail}"
+            )
+        };
+        Failure { step: report.current(), message }
+    }
+
+    /// Waits until a started machine's project answers again.
+    async fn await_answer(&self, work: &Work) -> Result<Next, StoreError> {
+        let Some(ip) = work.instance.public_ip else { return Ok(Next::After(PROBE_PAUSE)) };
+        if !self.probe.answers(ip).await {
+            return Ok(Next::After(PROBE_PAUSE));
+        }
+        self.store.set_status(work.instance.row, Status::Live).await?;
+        self.store.set_notice(work.instance.row, None).await?;
+        Ok(Next::Again)
+    }
+
+    /// Asks for the end of the machine and believes it once the cloud has no such machine any more.
+    async fn terminate(&self, work: &Work) -> Result<Next, StoreError> {
+        let id = machine(work)?;
+        if let Err(error) = self.cloud.terminate(id).await {
+            return self.patience(work, &error).await;
+        }
+        match self.cloud.list().await {
+            Ok(machines) if !machines.iter().any(|machine| machine.id == *id) => {
+                let why = Failure { step: None, message: "The instance was terminated.".into() };
+                self.store.machine_gone(work.instance.row, &why).await?;
+                Ok(Next::Again)
+            }
+            Ok(_) => Ok(Next::After(FIRST_PAUSE)),
+            Err(error) => self.patience(work, &error).await,
+        }
+    }
+
+    /// What follows an idempotent call: look again soon, or be patient, or fail by a definite refusal.
+    async fn call(&self, work: &Work, result: Result<(), CloudError>) -> Result<Next, StoreError> {
+        match result {
+            Ok(()) => {
+                self.retries.lock().await.remove(&work.instance.row);
+                Ok(Next::After(FIRST_PAUSE / 2))
+            }
+            Err(error) if error.retry == Retry::Never => {
+                log_refusal(work, &error);
+                let failure = Failure { step: None, message: error.sentence };
+                self.store.fail(work.instance.row, &failure).await?;
+                Ok(Next::Again)
+            }
+            Err(error) => self.patience(work, &error).await,
+        }
+    }
+
+    /// Tries again later: the pause doubles with each time in a row, with jitter; the owner is told.
+    async fn patience(&self, work: &Work, error: &CloudError) -> Result<Next, StoreError> {
+        log_refusal(work, error);
+        let tries = {
+            let mut retries = self.retries.lock().await;
+            let tries = retries.entry(work.instance.row).or_default();
+            *tries += 1;
+            *tries
+        };
+        let notice = format!("The cloud asks for patience: {error} It is tried again.");
+        self.store.set_notice(work.instance.row, Some(&notice)).await?;
+        let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(6)).min(LONGEST_PAUSE);
+        Ok(Next::After(pause.mul_f64(rand::random_range(0.5..1.0))))
+    }
+}
+
+fn log_refusal(work: &Work, error: &CloudError) {
+    tracing::warn!(instance = %work.instance.name, error = error as &dyn std::error::Error, "the cloud did not do it");
+}
+
+/// The machine of an instance that must have one here.
+fn machine(work: &Work) -> Result<&InstanceId, StoreError> {
+    work.instance.instance_id.as_ref().ok_or(StoreError::Missing("machine"))
+}
+
+/// The last line that a step printed, of at most 300 characters.
+fn last_line(log: &str, step: Step) -> Option<String> {
+    let start = format!("::ec step {step} start");
+    let own = log.rfind(&start).map_or(log, |at| &log[at..]);
+    let text = own.lines().rev().find_map(|line| match parse_line(line) {
+        Line::Text(text) if !text.trim().is_empty() => Some(text.trim()),
+        _ => None,
+    })?;
+    Some(text.chars().filter(|c| !c.is_control()).take(300).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_words_are_the_failed_steps_own() {
+        let log = "::ec step clone start\nfine\n::ec step clone ok 1.0\n::ec step migrate start\nTraceback\n  boom \n\n::ec step migrate failed 1\n";
+        assert_eq!(last_line(log, Step::Migrate).as_deref(), Some("boom"));
+        assert_eq!(last_line("::ec step migrate start\n", Step::Migrate), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! Turns rows into machines. Level-triggered: it looks at what is wanted and what is there, does
+//! the next thing, and looks again; so it may be stopped at any line and go on after a restart.
+//!
+//! `run` is a thin loop, woken by changes and by a slow tick, over [`Reconciler::step`], which asks
+//! [`decide()`] what is next and does that one thing.
+
+mod act;
+mod bake;
+mod decide;
+mod fleet;
+mod probe;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+pub use bake::Baker;
+pub use decide::{Action, Around, BOOT_SECONDS, DEPLOY_SECONDS, GRACE_SECONDS, START_SECONDS, Seen, decide};
+use fleet::Fleet;
+use probe::Probe;
+use tokio::{
+    sync::{Mutex, Semaphore, broadcast::error::RecvError},
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cloud::Cloud,
+    domain::{DeploymentId, LogKey, RowId, Timestamp},
+    store::{Change, Store, StoreError},
+};
+
+/// How often everything is looked at, changed or not: what happens to machines outside our site is seen by this.
+const TICK: Duration = Duration::from_secs(5);
+/// How long a step waits after an error of ours before it is tried again.
+const AFTER_ERROR: Duration = Duration::from_secs(5);
+
+/// What a step wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Look again at once.
+    Again,
+    /// Look again after so long.
+    After(Duration),
+    /// Look again when something changes.
+    Idle,
+}
+
+/// What the steps need to know of the site.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The site's random id.
+    pub site: String,
+    /// Where machines reach the site, without a slash at the end.
+    pub callback_url: String,
+    /// Instances that are worked on at once.
+    pub parallel: usize,
+}
+
+/// Turns rows into machines.
+#[derive(Clone, Debug)]
+pub struct Reconciler {
+    store: Store,
+    cloud: Cloud,
+    fleet: Fleet,
+    probe: Probe,
+    log_key: LogKey,
+    baker: Baker,
+    settings: Settings,
+    started_at: Timestamp,
+    /// Deployments whose script this process has started; after a restart it is started once more,
+    /// and the script refuses.
+    sent: Arc<Mutex<HashSet<DeploymentId>>>,
+    /// How often in a row the cloud asked for patience with an instance.
+    retries: Arc<Mutex<HashMap<RowId, u32>>>,
+}
+
+impl Reconciler {
+    /// Makes a reconciler; nothing happens until [`run`](Self::run).
+    ///
+    /// # Errors
+    /// Where the host cannot open connections at all.
+    pub fn new(
+        store: Store,
+        cloud: Cloud,
+        log_key: LogKey,
+        baker: Baker,
+        settings: Settings,
+    ) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            fleet: Fleet::new(cloud.clone()),
+            probe: Probe::new()?,
+            store,
+            cloud,
+            log_key,
+            baker,
+            settings,
+            started_at: Timestamp::now(),
+            sent: Arc::default(),
+            retries: Arc::default(),
+        })
+    }
+
+    /// Works until `shutdown`; then what is under way is given up where it is.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let mut changes = self.store.changes();
+        let mut queue = Queue::new(self.settings.parallel);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = queue.next_due();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                change = changes.recv() => match change {
+                    Ok(Change::Instance(row)) => queue.want(row),
+                    Ok(Change::Image(_)) | Err(RecvError::Lagged(_)) => self.want_all(&mut queue).await,
+                    Ok(Change::Sessions) => {}
+                    Err(RecvError::Closed) => break,
+                },
+                _ = tick.tick() => self.want_all(&mut queue).await,
+                () = tokio::time::sleep_until(due) => queue.take_due(),
+                Some(done) = queue.tasks.join_next() => queue.ended(done),
+            }
+            queue.start(|row| {
+                let reconciler = self.clone();
+                async move { reconciler.step(row).await }
+            });
+        }
+        queue.tasks.shutdown().await;
+    }
+
+    async fn want_all(&self, queue: &mut Queue) {
+        match self.store.rows_with_work().await {
+            Ok(rows) => rows.into_iter().for_each(|row| queue.want(row)),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "could not look for work")
+            }
+        }
+    }
+
+    /// Looks at one instance and does the next thing about it.
+    ///
+    /// # Errors
+    /// Where the store fails; nothing is lost, the next step goes on.
+    pub async fn step(&self, row: RowId) -> Result<Next, StoreError> {
+        let Some(work) = self.store.work(row).await? else { return Ok(Next::Idle) };
+        let seen = match &work.instance.instance_id {
+            Some(id) => self.fleet.see(id, self.needed_since(&work)).await,
+            None => Seen::Unknown,
+        };
+        let around = Around {
+            now: Timestamp::now(),
+            started_at: self.started_at,
+            good: self.baker.good_image().await?,
+            newest: self.store.newest_image().await?,
+        };
+        let action = decide(&work, &seen, &around);
+        tracing::debug!(instance = %work.instance.name, ?action, "step");
+        self.act(&work, action).await
+    }
+
+    /// A listing is worth something only if it is newer than the instance's status, and than the
+    /// last tick: what a machine does by itself is seen once a tick.
+    fn needed_since(&self, work: &crate::store::Work) -> Timestamp {
+        let a_tick_ago = Timestamp(Timestamp::now().0 - TICK.as_millis() as i64);
+        work.instance.status_since.max(a_tick_ago)
+    }
+}
+
+/// Which instances want a step, which are having one, and which later.
+struct Queue {
+    wanted: HashSet<RowId>,
+    busy: HashSet<RowId>,
+    later: HashMap<RowId, Instant>,
+    tasks: JoinSet<(RowId, Result<Next, StoreError>)>,
+    permits: Arc<Semaphore>,
+}
+
+impl Queue {
+    fn new(parallel: usize) -> Self {
+        Self {
+            wanted: HashSet::new(),
+            busy: HashSet::new(),
+            later: HashMap::new(),
+            tasks: JoinSet::new(),
+            permits: Arc::new(Semaphore::new(parallel)),
+        }
+    }
+
+    fn want(&mut self, row: RowId) {
+        self.wanted.insert(row);
+    }
+
+    /// When the next later step is due; far off where there is none.
+    fn next_due(&self) -> Instant {
+        self.later.values().min().copied().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+    }
+
+    fn take_due(&mut self) {
+        let now = Instant::now();
+        let due: Vec<_> = self.later.extract_if(|_, at| *at <= now).map(|(row, _)| row).collect();
+        self.wanted.extend(due);
+    }
+
+    /// Starts a step for every instance that wants one and has none, as many at once as there are permits.
+    fn start<F, T>(&mut self, step: F)
+    where
+        F: Fn(RowId) -> T,
+        T: Future<Output = Result<Next, StoreError>> + Send + 'static,
+    {
+        let ready: Vec<_> = self.wanted.difference(&self.busy).copied().collect();
+        for row in ready {
+            self.wanted.remove(&row);
+            self.later.remove(&row);
+            self.busy.insert(row);
+            let (work, permits) = (step(row), self.permits.clone());
+            self.tasks.spawn(async move {
+                let _permit = permits.acquire_owned().await;
+                (row, work.await)
+            });
+        }
+    }
+
+    fn ended(&mut self, done: Result<(RowId, Result<Next, StoreError>), tokio::task::JoinError>) {
+        let (row, result) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                // A step that panicked leaves its row unknown: every row may be looked at again.
+                tracing::error!(error = &error as &dyn std::error::Error, "a step broke off");
+                self.busy.clear();
+                return;
+            }
+        };
+        self.busy.remove(&row);
+        match result {
+            Ok(Next::Again) => self.want(row),
+            Ok(Next::After(pause)) => self.at(row, pause),
+            Ok(Next::Idle) => {}
+            Err(error) => {
+                tracing::error!(row = row.0, error = &error as &dyn std::error::Error, "a step failed");
+                self.at(row, AFTER_ERROR);
+            }
+        }
+    }
+
+    fn at(&mut self, row: RowId, pause: Duration) {
+        self.later.insert(row, Instant::now() + pause);
+    }
+}
