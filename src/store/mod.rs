@@ -137,3 +137,6 @@ fn make_private(file: &Path) -> Result<(), StoreError> {
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

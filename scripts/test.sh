@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Every check and every test, those on real machines and in a real browser included. It installs what they
+# need, and ends with the counts and the ids of the machines that it booted.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# Machines need root: where we are not, their test binary alone runs by sudo.
+as_root=()
+[[ $EUID -eq 0 ]] || as_root=(--config "target.'cfg(unix)'.runner = ['sudo', '-E']")
+
+./scripts/setup.sh test
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+export EC_TEST_MACHINES=$scratch/machines
+
+check() {
+    echo "== $*"
+    "$@"
+}
+
+mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+check shellcheck --external-sources "${scripts[@]}"
+check cargo fmt --check
+check cargo clippy --quiet --locked --all-targets -- -D warnings
+check ./scripts/sqlx.sh --check
+
+# Machines share two cores: two tests at once keep both busy.
+failed=0
+check cargo test --locked --lib --bins --test site 2>&1 | tee "$scratch/log" || failed=1
+check cargo test --locked "${as_root[@]}" --test machines -- --test-threads=2 2>&1 | tee -a "$scratch/log" || failed=1
+
+echo
+echo "machines booted: $(sort -u "$EC_TEST_MACHINES" 2>/dev/null | paste -sd' ' || true)"
+awk -v failed="$failed" '
+    /^test result:/ { passed += $4; lost += $6; ignored += $8 }
+    END {
+        if (ignored > 0) print ignored " tests were ignored, and none may be"
+        printf "%d passed, %d failed\n", passed, lost
+        exit failed || lost > 0 || ignored > 0 || passed == 0
+    }' "$scratch/log"
