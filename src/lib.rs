@@ -7,4 +7,6 @@
 pub mod cloud;
 pub mod domain;
 pub mod preflight;
+pub mod process;
+pub mod samples;
 pub mod user_data;
