@@ -8,6 +8,8 @@ pub mod cloud;
 pub mod config;
 pub mod domain;
 pub mod preflight;
+pub mod process;
 pub mod reconciler;
+pub mod samples;
 pub mod store;
 pub mod user_data;
