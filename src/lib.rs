@@ -5,6 +5,7 @@
 //! machines. They never call each other: they meet at the store.
 
 pub mod cloud;
+pub mod console;
 pub mod domain;
 pub mod preflight;
 pub mod user_data;
