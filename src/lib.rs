@@ -6,6 +6,7 @@
 
 pub mod cloud;
 pub mod config;
+pub mod console;
 pub mod domain;
 pub mod preflight;
 pub mod process;

@@ -1,11 +1,58 @@
-//! Machines on this host.
+//! Machines on this host: real ones, with systemd, cloud-init and an address of their own, made by
+//! `systemd-nspawn` over a golden image. They share the host's kernel, and root inside is root: they are
+//! for trusted code.
+//!
+//! Every machine is a directory, and what runs is read off the host's processes, never off a record of
+//! them. So a verb may be cut short at any line, by a signal or a power failure, and the next call goes
+//! on. The work is done on threads of its own: a caller that no longer waits does not stop it half-way.
 
-use std::{net::Ipv4Addr, path::PathBuf};
+mod bake;
+mod base;
+mod command;
+mod firewall;
+mod host;
+mod lock;
+mod machine;
+mod mounts;
+mod names;
+mod network;
+mod paths;
+mod place;
+mod processes;
+mod rooted;
 
-use tokio::sync::mpsc;
+use std::{
+    ffi::OsStr,
+    net::Ipv4Addr,
+    path::PathBuf,
+    process::Output,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use tokio::{sync::mpsc, task::spawn_blocking};
+
+use self::{
+    machine::Held,
+    network::Network,
+    paths::Paths,
+    place::{Layers, Place},
+    rooted::Rooted,
+};
 use super::{BakeSpec, Baked, CloudError, LaunchRequest, Machine};
 use crate::domain::{DeploymentId, InstanceId};
+
+/// How much of a console [`Local::console`] gives, in bytes.
+const CONSOLE: u64 = 64 * 1024;
+
+/// How long a command of [`Local::exec`] may take.
+const EXEC: Duration = Duration::from_secs(30);
+
+/// Where the scripts of [`Local::run`] lie in a machine.
+const SCRIPTS: &str = "/var/lib/ec-deployer/scripts";
 
 /// How this host runs machines.
 #[derive(Clone, Debug)]
@@ -24,50 +71,249 @@ pub struct LocalConfig {
     pub site: String,
     /// This program, which also holds a machine's terminal.
     pub program: PathBuf,
+    /// Whether machines trust the authorities that the host trusts, and take its proxies and its settings
+    /// of apt and pip: what a private authority or a company's network needs.
+    pub copy_host_trust: bool,
 }
 
 /// Machines on this host.
 #[derive(Clone, Debug)]
-pub struct Local {}
+pub struct Local(Arc<Inner>);
 
-#[allow(clippy::unused_async, missing_docs, unused_variables)]
+#[derive(Debug)]
+struct Inner {
+    config: LocalConfig,
+    paths: Paths,
+}
+
+/// Sets the flag when dropped: nobody waits any more.
+struct Unwanted(Arc<AtomicBool>);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Local {
+    /// Machines by this configuration. Does nothing on the host yet.
     pub fn new(config: LocalConfig) -> Self {
-        Self {}
+        let paths = Paths::new(&config.state_dir);
+        Self(Arc::new(Inner { config, paths }))
     }
+
+    /// Does blocking work on a thread of its own, to its end whoever waits for it.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&LocalConfig, &Paths) -> Result<T, CloudError> + Send + 'static,
+    ) -> Result<T, CloudError> {
+        let inner = Arc::clone(&self.0);
+        spawn_blocking(move || work(&inner.config, &inner.paths)).await.unwrap_or_else(|error| {
+            Err(CloudError::later("The site gave up this work on a machine.").because(error))
+        })
+    }
+
+    /// Does blocking work on one machine, nobody else at work on it.
+    async fn work_on<T: Send + 'static>(
+        &self,
+        id: &InstanceId,
+        work: impl FnOnce(&Held<'_>) -> Result<T, CloudError> + Send + 'static,
+    ) -> Result<T, CloudError> {
+        let id = id.clone();
+        self.work(move |config, paths| {
+            let held = Held::hold(config, paths, &id)?;
+            let done = work(&held);
+            held.let_go();
+            done
+        })
+        .await
+    }
+
+    /// Checks the host, makes the directories and the bridge, and clears what interrupted bakes left.
+    /// Idempotent.
+    ///
+    /// # Errors
+    /// Where the host cannot run machines, with the cure.
     pub async fn prepare(&self) -> Result<(), CloudError> {
-        unimplemented!()
+        self.work(|config, paths| {
+            host::check()?;
+            check_config(config)?;
+            paths.make().map_err(|error| {
+                CloudError::never(format!("The directory {} cannot be made.", paths.state.display()))
+                    .because(error)
+            })?;
+            host::check_state(paths)?;
+            Network { config, paths }.make_bridge()?;
+            machine::sweep(paths)?;
+            bake::sweep(config, paths)
+        })
+        .await
     }
+
+    /// Launches a machine, or gives the one that this token launched already.
+    ///
+    /// # Errors
+    /// [`Retry::Later`](super::Retry::Later) where it is not known whether a machine came of it.
     pub async fn launch(&self, request: &LaunchRequest) -> Result<Machine, CloudError> {
-        unimplemented!()
+        let id = machine::check(&self.0.config, request)?;
+        let request = request.clone();
+        self.work_on(&id, move |held| held.launch(&request)).await
     }
+
+    /// Every machine of this site.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be read.
     pub async fn list(&self) -> Result<Vec<Machine>, CloudError> {
-        unimplemented!()
+        self.work(machine::list).await
     }
+
+    /// Powers a machine off, by force where it does not in 20 seconds, and keeps its disk.
+    ///
+    /// # Errors
+    /// Where there is no such machine of this site, or the host does not let go of it.
     pub async fn stop(&self, id: &InstanceId) -> Result<(), CloudError> {
-        unimplemented!()
+        self.work_on(id, |held| held.stop()).await
     }
+
+    /// Boots a stopped machine, with another address whenever one is free.
+    ///
+    /// # Errors
+    /// Where there is no such machine of this site, or it does not begin to boot.
     pub async fn start(&self, id: &InstanceId) -> Result<(), CloudError> {
-        unimplemented!()
+        self.work_on(id, |held| held.start()).await
     }
+
+    /// Ends a machine and leaves nothing of it.
+    ///
+    /// # Errors
+    /// Where the machine is another site's, or the host does not let go of it.
     pub async fn terminate(&self, id: &InstanceId) -> Result<(), CloudError> {
-        unimplemented!()
+        let id = id.clone();
+        self.work(move |config, paths| Held::hold(config, paths, &id)?.terminate()).await
     }
+
+    /// Starts a script as root on a running machine, as a unit of its own that outlives us. While the
+    /// same deployment's script runs there, it does nothing.
+    ///
+    /// # Errors
+    /// Where the machine is not running or does not take it.
     pub async fn run(
         &self,
         id: &InstanceId,
         deployment: DeploymentId,
         script: &[u8],
     ) -> Result<(), CloudError> {
-        unimplemented!()
+        let script = script.to_vec();
+        self.work_on(id, move |held| run_script(held.stands()?, deployment, &script)).await
     }
+
+    /// Runs a short command as root on a running machine, at most 30 seconds.
+    ///
+    /// # Errors
+    /// Where the machine is not running or cannot be entered. A command that fails is no error.
+    pub async fn exec(&self, id: &InstanceId, command: &[impl AsRef<OsStr>]) -> Result<Output, CloudError> {
+        let command: Vec<_> = command.iter().map(|word| word.as_ref().to_owned()).collect();
+        let id = id.clone();
+        self.work(move |config, paths| {
+            Place::new(config, paths, paths.machine(id.as_str())).exec(&command, EXEC)
+        })
+        .await
+    }
+
+    /// The last of the machine's console, at most 64 KiB.
+    ///
+    /// # Errors
+    /// Where there is none.
     pub async fn console(&self, id: &InstanceId) -> Result<Vec<u8>, CloudError> {
-        unimplemented!()
+        let id = id.clone();
+        self.work(move |config, paths| {
+            let place = Place::new(config, paths, paths.machine(id.as_str()));
+            place.console(CONSOLE).map_err(|error| {
+                CloudError::never(format!("There is no console of the machine {id}.")).because(error)
+            })
+        })
+        .await
     }
+
+    /// Bakes a golden image. Dropped before its end, it leaves no builder and no half image; a builder
+    /// that outlives the program is removed by the next [`prepare`](Self::prepare) or bake.
+    ///
+    /// # Errors
+    /// Where the base cannot be made, the script fails, or its mark is missing.
     pub async fn bake(&self, spec: BakeSpec, log: mpsc::Sender<Vec<u8>>) -> Result<Baked, CloudError> {
-        unimplemented!()
+        let unwanted = Arc::new(AtomicBool::new(false));
+        let _while_waiting = Unwanted(Arc::clone(&unwanted));
+        self.work(move |config, paths| bake::bake(config, paths, &spec, &bake::Out { log, unwanted })).await
     }
+
+    /// The names of this site's images.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be read.
     pub async fn images(&self) -> Result<Vec<String>, CloudError> {
-        unimplemented!()
+        self.work(bake::images).await
     }
+
+    /// Deletes an image of this site. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// Where a machine stands on it, a stopped one too, or it is another site's.
+    pub async fn delete_image(&self, name: &str) -> Result<(), CloudError> {
+        let name = name.to_owned();
+        self.work(move |config, paths| bake::delete_image(config, paths, &name)).await
+    }
+
+    /// Removes the bridge and the firewall's rules, unless a machine runs. For when the site ends; the
+    /// next [`prepare`](Self::prepare) or launch makes them again.
+    ///
+    /// # Errors
+    /// Where the host does not let go of them.
+    pub async fn teardown(&self) -> Result<(), CloudError> {
+        self.work(|config, paths| Network { config, paths }.remove_bridge()).await
+    }
+}
+
+fn check_config(config: &LocalConfig) -> Result<(), CloudError> {
+    let bridge = &config.bridge;
+    let good = (1..=15).contains(&bridge.len())
+        && bridge.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        && bridge.starts_with(|c: char| c.is_ascii_alphabetic());
+    if !good {
+        return Err(CloudError::never(format!(
+            "LOCAL_BRIDGE is {bridge:?}: a network device's name has 1 to 15 letters, digits, hyphens, dots or \
+             underscores, a letter first."
+        )));
+    }
+    if !(8..=29).contains(&config.prefix) {
+        return Err(CloudError::never(
+            "LOCAL_SUBNET must have a prefix of /8 to /29, for example 10.213.0.0/24.",
+        ));
+    }
+    Ok(())
+}
+
+/// Starts a script on a running machine.
+fn run_script(place: &Place<'_>, deployment: DeploymentId, script: &[u8]) -> Result<(), CloudError> {
+    let path = format!("{SCRIPTS}/deploy-{deployment}");
+    let unit = format!("ec-deploy-{deployment}.service");
+    let mut begin = place.systemd_run()?;
+    let mut active = place.inside(&["systemctl", "is-active", "--quiet", &unit])?;
+    if command::run(&mut active).is_ok() {
+        return Ok(());
+    }
+    let root = Rooted::open(&place.root());
+    root.and_then(|root| {
+        root.make_directories(SCRIPTS, 0o700)?;
+        root.write(&path, script, 0o700)
+    })
+    .map_err(|error| CloudError::later("The script could not be put on the machine.").because(error))?;
+    begin
+        .args(["--service-type=exec", "--property=KillMode=mixed"])
+        .arg(format!("--unit={unit}"))
+        .arg(format!("--description=Deployment {deployment}"))
+        // It holds the deployment's token, and nobody needs it afterwards.
+        .arg(format!("--property=ExecStopPost=/bin/rm -f {path}"))
+        .args(["--", &path]);
+    command::run(&mut begin).map(drop)
 }
