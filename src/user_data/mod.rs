@@ -1,6 +1,46 @@
 //! What a machine runs: the typed block of values, then one library of steps, then a static script.
+//!
+//! All but the block is the same for everyone and is kept as files that shellcheck and Python can read:
+//! `scripts/lib.sh`, the scripts and the programs in `user_data/`. No value from outside is put into
+//! their text: it reaches them as a shell variable, single-quoted, and travels on in the environment.
 
-use crate::domain::{CommitId, DeploymentId, Plan, RepoUrl, ServerName};
+mod block;
+
+use std::io::Write;
+
+use flate2::{Compression, GzBuilder};
+use sha2::{Digest, Sha256};
+
+use crate::domain::{DeploymentId, Plan, RepoUrl, ServerName};
+
+/// Most bytes of user data that EC2 takes, before it is base64
+/// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>).
+pub const LIMIT: usize = 16 * 1024;
+
+const LIBRARY: &str = include_str!("../../scripts/lib.sh");
+const IMAGE: &str = include_str!("../../user_data/userdata_image.sh");
+const PROVISION: &str = include_str!("../../user_data/userdata_provision.sh");
+
+/// The programs of a machine, which both scripts unpack.
+const PROGRAMS: [(&str, &str); 11] = [
+    ("log.py", include_str!("../../user_data/log.py")),
+    ("ship.py", include_str!("../../user_data/ship.py")),
+    ("run.py", include_str!("../../user_data/run.py")),
+    ("machine.py", include_str!("../../user_data/machine.py")),
+    ("requirements.py", include_str!("../../user_data/requirements.py")),
+    ("project.py", include_str!("../../user_data/project.py")),
+    ("database.py", include_str!("../../user_data/database.py")),
+    ("health.py", include_str!("../../user_data/health.py")),
+    ("ec_overlay.py", include_str!("../../user_data/ec_overlay.py")),
+    ("ec_wsgi.py", include_str!("../../user_data/ec_wsgi.py")),
+    ("ec_gunicorn.py", include_str!("../../user_data/ec_gunicorn.py")),
+];
+
+/// The programs that the image script needs: the log's filter, and the one that runs commands as `app`.
+const OF_IMAGE: [&str; 2] = ["log.py", "run.py"];
+
+/// Ends the text of a program in the script; no program has such a line.
+const END: &str = "EC_END_OF_FILE";
 
 /// What a deployment's script is told. Nothing else from outside reaches it.
 #[derive(Clone, Debug)]
@@ -19,24 +59,65 @@ pub struct Values<'a> {
     pub plan: &'a Plan,
 }
 
-/// The whole deployment script: the same text serves as user data at first boot and, through
+/// The whole deployment script, as plain text: the same serves as user data at first boot and, through
 /// [`Cloud::run`](crate::cloud::Cloud::run), for every later deployment.
+///
+/// # Panics
+/// Where a value holds a NUL, which no shell can: none of the domain's types lets one in.
 pub fn provision(values: &Values<'_>) -> Vec<u8> {
-    let _: &CommitId = &values.plan.commit;
-    unimplemented!()
+    script(&block::of(values), |_| true, PROVISION)
 }
 
-/// The whole image script that a bake runs.
+/// The whole image script that a bake runs, as plain text.
 pub fn image() -> Vec<u8> {
-    unimplemented!()
+    script("", |name| OF_IMAGE.contains(&name), IMAGE)
 }
 
-/// digest
+/// Hexadecimal SHA-256 of [`image`]: an image baked by another script is to be baked anew.
 pub fn image_digest() -> String {
-    unimplemented!()
+    hex::encode(Sha256::digest(image()))
 }
-/// compressed
+
+/// User data as a cloud takes it: as it is where it fits into [`LIMIT`], else compressed, which cloud-init
+/// understands. The same bytes always give the same bytes.
 pub fn compressed(script: &[u8]) -> Vec<u8> {
-    let _ = script;
-    unimplemented!()
+    if script.len() <= LIMIT {
+        return script.to_vec();
+    }
+    let mut gzip = GzBuilder::new().mtime(0).write(Vec::new(), Compression::best());
+    gzip.write_all(script).and_then(|()| gzip.finish()).expect("writing to memory does not fail")
 }
+
+/// One script of its parts: the block of values, the library, the programs, and what runs.
+fn script(block: &str, wanted: impl Fn(&str) -> bool, body: &str) -> Vec<u8> {
+    let mut text = format!("#!/bin/bash\n{block}{}", slim(LIBRARY));
+    text.push_str("unpack() {\n  install -d -m 755 \"$EC_LIB\"\n");
+    for (name, program) in PROGRAMS.into_iter().filter(|(name, _)| wanted(name)) {
+        text.push_str(&format!("  put \"$EC_LIB/{name}\" <<'{END}'\n{}{END}\n", slim(program)));
+    }
+    text.push_str("}\n");
+    text.push_str(&slim(body));
+    text.into_bytes()
+}
+
+/// The text without empty lines, comments that have a line of their own, and docstrings: a third of what
+/// is sent, and of no use to a machine. Our files use `"""` for docstrings alone.
+fn slim(text: &str) -> String {
+    let mut kept = String::new();
+    let mut in_docstring = false;
+    for line in text.lines() {
+        let trimmed = line.trim_start();
+        if in_docstring {
+            in_docstring = !trimmed.ends_with("\"\"\"");
+        } else if let Some(docstring) = trimmed.strip_prefix("\"\"\"") {
+            in_docstring = !docstring.ends_with("\"\"\"");
+        } else if !trimmed.is_empty() && !trimmed.starts_with('#') {
+            kept.push_str(line);
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Tests of the scripts as they are put together: quoting, syntax and size.
+
+use std::{
+    io::{Read, Write},
+    process::{Command, Stdio},
+};
+
+use flate2::read::GzDecoder;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::{Database, Dependencies, Encoding, GitHosts};
+
+fn plan() -> Plan {
+    Plan {
+        commit: "3f1c".repeat(10).parse().unwrap(),
+        subject: "First".to_owned(),
+        branch: "main".parse().unwrap(),
+        project: "guestbook".parse().unwrap(),
+        settings: "config.settings".to_owned(),
+        settings_from: "guestbook/config/wsgi.py".to_owned(),
+        wsgi: Some("config.wsgi".to_owned()),
+        dependencies: Dependencies::Requirements {
+            path: "it's/$(requirements)\n.txt".to_owned(),
+            packages: 1,
+            encoding: Encoding::Utf8,
+            names_django: true,
+        },
+        django: Some(">=4.2,<5".to_owned()),
+        database: Database::Sqlite,
+        migrations: 1,
+        warnings: Vec::new(),
+    }
+}
+
+/// The script of a deployment whose values are as long as they get.
+fn provision_script() -> Vec<u8> {
+    let hosts: GitHosts = "https://github.com".parse().unwrap();
+    let url = format!("https://github.com/{}/{}", "o".repeat(39), "r".repeat(100));
+    let repo = RepoUrl::parse_pasted(&url, &hosts).unwrap().url;
+    provision(&Values {
+        deployment: DeploymentId(i64::MAX),
+        callback_url: "https://deployer.example.com:8443",
+        token: &"0123456789abcdef".repeat(4),
+        instance: &"a".repeat(40).parse().unwrap(),
+        repo: &repo,
+        plan: &plan(),
+    })
+}
+
+/// What bash, or a check of it, says to a script on its standard input.
+fn bash(arguments: &[&str], script: &[u8]) -> (bool, Vec<u8>) {
+    let mut child = Command::new("bash")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("bash runs");
+    child.stdin.take().unwrap().write_all(script).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), output.stdout)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_text_passes_through_the_shell_unchanged(text in "([^\u{0}]|['\"$`\\\\\n\r!;&|<>*?~# ])*") {
+        let script = format!("{}printf %s \"$EC_VALUE\"\n", block::assignment("EC_VALUE", &text));
+        prop_assert_eq!(bash(&["-c", &script], b""), (true, text.into_bytes()));
+    }
+}
+
+#[test]
+#[should_panic(expected = "EC_VALUE holds a NUL")]
+fn a_nul_is_refused() {
+    block::assignment("EC_VALUE", "a\0b");
+}
+
+#[test]
+fn every_value_reaches_the_script() {
+    let script = String::from_utf8(provision_script()).unwrap();
+    let (block, _) = script.split_once("set -euo pipefail").unwrap();
+    let shown =
+        r#"printf '%s|' "$EC_DEPLOYMENT" "$EC_REQUIREMENTS" "$EC_NAMES_DJANGO" "$EC_DJANGO" "$EC_WSGI""#;
+    let (ok, output) = bash(&["-u", "-s"], format!("{block}{shown}").as_bytes());
+    assert!(ok);
+    let output = String::from_utf8(output).unwrap();
+    assert_eq!(output, "9223372036854775807|it's/$(requirements)\n.txt|1|>=4.2,<5|config.wsgi|");
+}
+
+#[test]
+fn both_scripts_are_bash_and_hold_whole_programs() {
+    for script in [provision_script(), image()] {
+        assert!(bash(&["-n"], &script).0);
+        assert!(script.starts_with(b"#!/bin/bash\n"));
+    }
+    let compile = "import sys; compile(sys.stdin.read(), 'program', 'exec')";
+    for (name, program) in PROGRAMS {
+        let python = Command::new("python3").args(["-c", compile]).stdin(Stdio::piped()).spawn();
+        let mut python = python.expect("python3 runs");
+        python.stdin.take().unwrap().write_all(slim(program).as_bytes()).unwrap();
+        assert!(python.wait().unwrap().success(), "{name} is not Python");
+        assert!(program.ends_with('\n'), "{name} has no line break at its end");
+        assert!(program.lines().all(|line| line != END), "{name} has a line that ends it");
+    }
+}
+
+#[test]
+fn only_comments_docstrings_and_empty_lines_are_left_out() {
+    let text = "\"\"\"Says what.\n\nAt length.\n\"\"\"\n\n# Why.\ndef f():\n    \"\"\"Short.\"\"\"\n    return 1  # one\n";
+    assert_eq!(slim(text), "def f():\n    return 1  # one\n");
+}
+
+#[test]
+fn user_data_fits_as_ec2_counts_it() {
+    for script in [provision_script(), image()] {
+        let sent = compressed(&script);
+        assert!(sent.len() <= LIMIT, "{} bytes", sent.len());
+        assert_eq!(sent, compressed(&script));
+        if sent.len() != script.len() {
+            let mut text = Vec::new();
+            GzDecoder::new(&sent[..]).read_to_end(&mut text).unwrap();
+            assert_eq!(text, script);
+            assert_eq!(sent[4..8], [0; 4], "the time of writing");
+        }
+    }
+}
+
+#[test]
+fn the_image_is_known_by_its_script() {
+    assert_eq!(image_digest().len(), 64);
+    assert_eq!(image_digest(), image_digest());
+}

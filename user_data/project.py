@@ -1,0 +1,104 @@
+"""Loads a release's settings as its project will and writes what the next steps must know, as NAME=VALUE
+lines, to the file given: static and media URLs, databases, apps without migrations, whether DEBUG must stay.
+"""
+
+import os
+import sys
+
+
+def patterns(entries, prefix=""):
+    """Every route with its view, but those that are there for development."""
+    for entry in entries:
+        route = prefix + str(entry.pattern)
+        if hasattr(entry, "url_patterns"):
+            if getattr(entry, "app_name", None) not in ("djdt", "silk"):
+                yield from patterns(entry.url_patterns, route)
+        elif entry.callback.__module__ not in ("django.views.static", "django.contrib.staticfiles.views"):
+            yield route
+
+
+def routes():
+    """The project's routes, and whether something answers at `/`; None where its URLs do not load."""
+    import django
+    from django.urls import Resolver404, get_resolver
+
+    django.setup()
+    try:
+        found = set(patterns(get_resolver().url_patterns))
+    except Exception as error:
+        print("The project's URLs do not load: %s: %s" % (type(error).__name__, error))
+        return None
+    try:
+        get_resolver().resolve("/")
+        return found, True
+    except Resolver404:
+        return found, False
+
+
+def with_debug():
+    """The same, asked in a copy of this process where DEBUG is as the project has it."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.environ["EC_DEBUG"] = "keep"
+        try:
+            with os.fdopen(writer, "w") as pipe, open(os.devnull, "w") as sys.stdout:
+                print(repr(routes()), file=pipe)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    return child, os.fdopen(reader)
+
+
+def needs_debug(plain, debug):
+    """Whether without DEBUG the page at `/` or most of the project's URLs are gone."""
+    if not plain or not debug:
+        return False
+    lost = debug[0] - plain[0]
+    return (debug[1] and not plain[1]) or 2 * len(lost) > len(debug[0])
+
+
+def unmigrated():
+    """Labels of apps that have models and no migration files: migrate would make no tables for them."""
+    from django.apps import apps
+    from django.db.migrations.loader import MigrationLoader
+
+    with_files = {label for label, _ in MigrationLoader(None, ignore_no_initial=True).disk_migrations}
+    return sorted(
+        app.label for app in apps.get_app_configs()
+        if app.label not in with_files and any(m._meta.managed and not m._meta.proxy for m in app.get_models())
+    )
+
+
+def main(target):
+    child, pipe = with_debug()
+    plain = routes()
+    from ast import literal_eval
+
+    from django.conf import settings
+
+    debug = literal_eval(pipe.read().strip() or "None")
+    os.waitpid(child, 0)
+    own = settings.EC_OWN
+    facts = {
+        "STATIC_URL": settings.STATIC_URL,
+        "MEDIA_URL": settings.MEDIA_URL,
+        "STATICFILES": int("django.contrib.staticfiles" in settings.INSTALLED_APPS),
+        "ADMIN": int("django.contrib.admin" in settings.INSTALLED_APPS),
+        "DEBUG": "keep" if own.get("DEBUG") and needs_debug(plain, debug) else "",
+        "UNMIGRATED": ",".join(unmigrated()),
+        "DATABASES": ",".join(
+            alias for alias, database in settings.DATABASES.items()
+            if database.get("NAME") in settings.EC_SQLITE.values()
+            or alias == "default" and not database.get("ENGINE", "dummy").endswith("dummy")
+        ),
+        "OWN_STATIC": own.get("STATIC_ROOT") or "",
+        "OWN_MEDIA": own.get("MEDIA_ROOT") or "",
+        "SQLITE": "\t".join(part for pair in settings.EC_SQLITE.items() for part in pair),
+    }
+    with open(target, "w") as file:
+        for name, value in facts.items():
+            file.write("%s=%s\n" % (name, str(value).replace("\n", " ")))
+
+
+main(sys.argv[1])

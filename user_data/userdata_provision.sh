@@ -1,0 +1,394 @@
+#!/bin/bash
+# Puts one commit of a Django project on this machine: one deployment, with the steps of its log.
+# Before it come a block of values (EC_…), the library of steps and the files of the machine.
+#
+# A release has all of its own: code, environment, static files, the port of nginx's that checks it.
+# `next` is the release being checked, `current` the one that serves; nginx and supervisor read their
+# configuration through these two links, so that moving `current` is all there is to a deployment.
+
+STATE=/var/lib/ec-deployer
+RELEASE=/srv/app/releases/$EC_DEPLOYMENT
+FACTS=$RELEASE/before/facts
+CHECK_PORT=9180 # nginx listens here on the loopback for the check of `next`
+
+# One fact that project.py found out. Its text is the project's: whoever uses it checks it first.
+fact() {
+  sed -n "s/^$1=//p" "$FACTS"
+}
+
+# Runs a command of the release as the user app: `in_release SECONDS COMMAND...`.
+in_release() {
+  local seconds=$1
+  shift
+  as_app "$seconds" --release "$EC_DEPLOYMENT" "$@"
+}
+
+# Installs packages into the release's environment.
+install_packages() {
+  as_app 900 uv pip install --python "$RELEASE/venv/bin/python" "$@"
+}
+
+# Moves a link in one step.
+point() {
+  ln -sfn "$2" "$1.new"
+  mv -fT "$1.new" "$1"
+}
+
+# Lets nginx read its configuration anew and waits until no process has the old one. Whether it is up is
+# for the check to say: it is never started here.
+reload_nginx() {
+  local old pid waited
+  if ! systemctl -q is-active nginx; then
+    echo "nginx is not running."
+    return
+  fi
+  old=$(pgrep -P "$(cat /run/nginx.pid)" || true)
+  systemctl reload nginx
+  for ((waited = 0; waited < 100; waited++)); do
+    for pid in $old; do
+      if [[ -d /proc/$pid ]]; then
+        sleep 0.1
+        continue 2
+      fi
+    done
+    return
+  done
+}
+
+write_units() {
+  put /etc/tmpfiles.d/ec-deployer.conf <<'UNIT'
+d /run/ec-deployer 0750 app www-data
+UNIT
+  put /etc/systemd/system/ec-deployer-ship.service <<'UNIT'
+[Unit]
+Description=Ships deploy logs to the site
+After=network-online.target
+Wants=network-online.target
+ConditionDirectoryNotEmpty=/var/lib/ec-deployer/ship
+[Service]
+EnvironmentFile=-/etc/environment
+ExecStart=/usr/bin/python3 -I /opt/ec-deployer/ship.py
+Restart=on-failure
+RestartSec=5
+[Install]
+WantedBy=multi-user.target
+UNIT
+  # A deployment that a restart cut short leaves `next` behind; the release before it still is `current`.
+  put /etc/systemd/system/ec-deployer-address.service <<'UNIT'
+[Unit]
+Description=Keeps the names of this machine true, before the project starts
+After=network-online.target
+Wants=network-online.target
+Before=supervisor.service
+[Service]
+Type=oneshot
+ExecStart=-/usr/sbin/nft -f /etc/ec-deployer/metadata.nft
+ExecStart=/usr/bin/rm -f /srv/app/next
+ExecStart=/usr/bin/python3 -I /opt/ec-deployer/machine.py address
+[Install]
+WantedBy=multi-user.target
+UNIT
+  # The metadata service tells the machine's secrets to whoever asks; the project's code may not.
+  put /etc/ec-deployer/metadata.nft <<UNIT
+add table inet ec_deployer
+delete table inet ec_deployer
+table inet ec_deployer {
+  chain output {
+    type filter hook output priority 0;
+    meta skuid $(id -u app) ip daddr 169.254.169.254 reject
+    meta skuid $(id -u app) ip6 daddr fd00:ec2::254 reject
+  }
+}
+UNIT
+  systemd-tmpfiles --create /etc/tmpfiles.d/ec-deployer.conf
+  systemctl daemon-reload
+  systemctl -q enable ec-deployer-ship ec-deployer-address
+}
+
+environment() {
+  python3 -I "$EC_LIB/machine.py" environment "$EC_DEPLOYMENT"
+  if [[ ! -s /etc/ec-deployer/secret_key ]]; then
+    (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put /etc/ec-deployer/secret_key)
+    chgrp app /etc/ec-deployer/secret_key
+  fi
+  systemctl restart ec-deployer-address
+  cat /etc/ec-deployer/hosts
+  nft list table inet ec_deployer >/dev/null 2>&1 ||
+    echo "Warning: this machine cannot keep the project from the metadata service."
+  rm -rf "$RELEASE"
+  install -d -m 755 "$RELEASE" "$RELEASE/overlay"
+  install -d -m 755 -o app -g app "$RELEASE"/{repo,venv,static,before}
+  as_app 60 uv venv --allow-existing --python /usr/bin/python3 "$RELEASE/venv"
+}
+
+gunicorn() {
+  install_packages "${EC_BASICS[@]}"
+}
+
+clone() {
+  local git=(as_app 120 git -C "$RELEASE/repo" -c protocol.allow=never -c "protocol.${EC_REPO%%:*}.allow=always"
+    -c http.followRedirects=false -c core.hooksPath=/dev/null -c advice.detachedHead=false)
+  local format=sha1
+  if ((${#EC_COMMIT} == 64)); then format=sha256; fi
+  "${git[@]}" init -q --object-format="$format"
+  if ! retry 3 "${git[@]}" fetch -q --no-tags --depth 1 --end-of-options "$EC_REPO" "$EC_COMMIT"; then
+    echo "The server does not give a commit by its name; fetching the branch."
+    retry 3 "${git[@]}" fetch -q --no-tags --end-of-options "$EC_REPO" "refs/heads/$EC_BRANCH"
+  fi
+  "${git[@]}" checkout -q --detach "$EC_COMMIT"
+  if [[ $("${git[@]}" rev-parse HEAD) != "$EC_COMMIT" ]]; then
+    echo "What was checked out is not the commit $EC_COMMIT."
+    return 1
+  fi
+  "${git[@]}" --no-pager log -1 --format='%h %s'
+  mark "commit $EC_COMMIT"
+  if [[ -f $RELEASE/repo/.gitmodules ]]; then
+    echo "Warning: the repository has submodules; they are not fetched."
+  fi
+}
+
+dependencies() {
+  local wanted=() where=$RELEASE/repo/$EC_PROJECT django=$EC_DJANGO
+  case $django in
+    '') ;;
+    [0-9]*.[0-9]*.[0-9]*) django="Django==$django" ;;
+    [0-9]*) django="Django==$django.*" ;;
+    *) django="Django$django" ;;
+  esac
+  if [[ -n $EC_REQUIREMENTS ]]; then
+    as_app 60 python3 -I "$EC_LIB/requirements.py" "$RELEASE/repo/$EC_REQUIREMENTS" "$RELEASE/repo" |
+      put "$RELEASE/requirements.txt"
+    wanted=(-r "$RELEASE/requirements.txt")
+    where=$(dirname "$RELEASE/repo/$EC_REQUIREMENTS")
+    if [[ -z $EC_NAMES_DJANGO && -n $django ]]; then wanted+=("$django"); fi
+  else
+    wanted=("${django:-$EC_DJANGO_LTS}")
+    echo "No dependencies are declared: installing ${wanted[*]}."
+  fi
+  cd "$where" || return
+  install_packages "${wanted[@]}"
+}
+
+configure_gunicorn() {
+  local name
+  for name in ec_overlay.py ec_wsgi.py ec_gunicorn.py; do
+    cp "$EC_LIB/$name" "$RELEASE/overlay/"
+  done
+  write_values
+  in_release 120 python "$EC_LIB/project.py" "$FACTS"
+  if [[ $(fact DEBUG) == keep ]]; then
+    echo "Warning: without DEBUG the project has no pages, so DEBUG stays as the project sets it."
+  fi
+  if [[ ! $(fact UNMIGRATED) =~ ^[A-Za-z0-9_,]*$ ]]; then
+    echo "An app's label is not a plain name."
+    return 1
+  fi
+  write_values "$(fact DEBUG)" "$(fact UNMIGRATED)"
+}
+
+# What the release's processes are told, as run.py reads it.
+write_values() {
+  printf '%s\0' "EC_PROJECT=$EC_PROJECT" "EC_SETTINGS=$EC_SETTINGS" "EC_WSGI=$EC_WSGI" \
+    "EC_DEBUG=${1-}" "EC_UNMIGRATED=${2-}" | put "$RELEASE/values"
+}
+
+# A location of nginx for files: only a plain path becomes one.
+location() {
+  if [[ $1 =~ ^/([A-Za-z0-9_~-][A-Za-z0-9._~-]*/)+$ ]]; then
+    printf 'location ^~ %s { alias %s/; %s }\n' "$1" "$2" "$3"
+  else
+    echo "nginx serves nothing at \"$1\": it is not a plain path of this site." >&2
+  fi
+}
+
+configure_nginx() {
+  local ipv6=''
+  if [[ -e /proc/net/if_inet6 ]]; then ipv6='listen [::]:80 default_server;'; fi
+  {
+    location "$(fact STATIC_URL)" "$RELEASE/static" 'expires 10m;'
+    location "$(fact MEDIA_URL)" /srv/app/shared/media 'add_header X-Content-Type-Options nosniff;'
+    cat <<CONF
+location / {
+  proxy_pass http://unix:/run/ec-deployer/$EC_DEPLOYMENT.sock;
+  proxy_set_header Host \$http_host;
+  proxy_set_header X-Real-IP \$remote_addr;
+  proxy_set_header X-Forwarded-For \$remote_addr;
+  proxy_set_header X-Forwarded-Proto \$scheme;
+  proxy_read_timeout 60s;
+}
+CONF
+  } | put "$RELEASE/nginx.conf"
+  put /etc/nginx/conf.d/ec-deployer.conf <<CONF
+client_max_body_size 20m;
+server_tokens off;
+gzip_vary on;
+gzip_proxied any;
+gzip_types text/css text/javascript application/javascript application/json image/svg+xml;
+server {
+  listen 80 default_server;
+  $ipv6
+  root /nonexistent;
+  include /srv/app/curren[t]/nginx.conf;
+}
+server {
+  listen 127.0.0.1:$CHECK_PORT;
+  access_log off;
+  root /nonexistent;
+  include /srv/app/nex[t]/nginx.conf;
+}
+CONF
+  rm -f /etc/nginx/sites-enabled/default
+  point /srv/app/next "$RELEASE"
+  nginx -t -q
+}
+
+configure_supervisor() {
+  put "$RELEASE/supervisor.conf" <<CONF
+[program:app-$EC_DEPLOYMENT]
+command=/usr/bin/python3 -I $EC_LIB/run.py --release $EC_DEPLOYMENT python -m gunicorn -c $RELEASE/overlay/ec_gunicorn.py ec_wsgi:application
+autorestart=true
+startsecs=2
+startretries=5
+stopwaitsecs=30
+killasgroup=true
+stopasgroup=false
+redirect_stderr=true
+stdout_logfile=$EC_LOGS/app-$EC_DEPLOYMENT.log
+stdout_logfile_maxbytes=2MB
+stdout_logfile_backups=1
+CONF
+  grep -q /srv/app/next/supervisor.conf /etc/supervisor/supervisord.conf
+}
+
+collectstatic() {
+  local own
+  if [[ $(fact STATICFILES) != 1 ]]; then
+    echo "The project does not use django.contrib.staticfiles."
+    return
+  fi
+  in_release 300 python -m django collectstatic --noinput
+  # Files that a project keeps where it gathers them would otherwise be served by nobody.
+  own=$(fact OWN_STATIC)
+  if [[ -n $own && -d $own ]]; then in_release 60 cp -rnP -- "$own/." "$RELEASE/static/"; fi
+}
+
+migrate() {
+  local alias aliases unmigrated options=()
+  as_app 120 python3 -I "$EC_LIB/database.py" save "$RELEASE"
+  as_app 120 python3 -I "$EC_LIB/database.py" seed "$RELEASE"
+  IFS=, read -ra aliases <<<"$(fact DATABASES)"
+  unmigrated=$(fact UNMIGRATED)
+  if [[ -n $unmigrated ]]; then
+    options=(--run-syncdb)
+    echo "Warning: no migrations are committed for ${unmigrated//,/, }: tables are made once, later changes" \
+      "of the models will not reach them."
+  fi
+  if ((${#aliases[@]} == 0)); then echo "The project has no database."; fi
+  for alias in "${aliases[@]}"; do
+    in_release 600 python -m django migrate --noinput "${options[@]}" --database "$alias"
+  done
+  in_release 20 find /srv/app/shared -maxdepth 1 -name '*.sqlite3*' -exec chmod 640 {} +
+}
+
+# Starts the release beside the one that serves, and waits until it answers.
+start() {
+  systemctl -q is-active supervisor || systemctl start supervisor
+  supervisorctl update
+  if ! timeout 120 python3 -I "$EC_LIB/machine.py" started "$EC_DEPLOYMENT"; then
+    echo "gunicorn did not start. Its last lines:"
+    tail -n 40 "$EC_LOGS/app-$EC_DEPLOYMENT.log" || true
+    return 1
+  fi
+  reload_nginx
+}
+
+# Checks the release through nginx, lets visitors have it, and stops the one before it.
+health() {
+  local saw line admin=0
+  if [[ $(fact ADMIN)$(fact STATICFILES) == 11 ]]; then admin=1; fi
+  if ! saw=$(as_app 120 python3 -I "$EC_LIB/health.py" "$CHECK_PORT" "$(fact STATIC_URL)" "$admin"); then
+    echo "The last lines of the project:"
+    tail -n 40 "$EC_LOGS/app-$EC_DEPLOYMENT.log" || true
+    return 1
+  fi
+  point /srv/app/current "$RELEASE"
+  reload_nginx
+  as_app 120 python3 -I "$EC_LIB/health.py" 80 "" 0 >/dev/null
+  rm -f /srv/app/next
+  supervisorctl update
+  while IFS= read -r line; do
+    echo "$line"
+    mark "saw $(printf '%s' "$line" | tr -cd '[:print:]' | cut -b -400)"
+  done <<<"$saw"
+}
+
+# After a failure what served before serves as before, and its database is as it was.
+undo() {
+  if [[ $(readlink /srv/app/current) == "$RELEASE" ]]; then
+    if [[ -n $PREVIOUS ]]; then point /srv/app/current "$PREVIOUS"; else rm -f /srv/app/current; fi
+  fi
+  if [[ -L /srv/app/next ]]; then
+    rm -f /srv/app/next
+    reload_nginx
+    supervisorctl update
+  fi
+  if [[ -d $RELEASE/before ]]; then as_app 120 python3 -I "$EC_LIB/database.py" restore "$RELEASE"; fi
+}
+
+# Keeps three releases, and always the one that serves.
+prune() {
+  local n serving
+  serving=$(readlink /srv/app/current || true)
+  find /srv/app/releases -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -rn | tail -n +4 | while read -r n; do
+    if [[ /srv/app/releases/$n != "$serving" ]]; then
+      rm -rf "/srv/app/releases/$n" "$EC_LOGS/app-$n.log" "$EC_LOGS/app-$n.log.1"
+    fi
+  done
+}
+
+# The shipper is told what to ship before the first byte, and that there is no more after the last.
+begin_log() {
+  local ship=$STATE/ship/$EC_DEPLOYMENT log=$EC_LOGS/deploy-$EC_DEPLOYMENT.log boot
+  read -r boot </proc/sys/kernel/random/boot_id
+  (umask 077 && printf '%s\n' "$EC_CALLBACK_URL/deployments/$EC_DEPLOYMENT" "$EC_TOKEN" "$boot" | put "$ship")
+  (umask 027 && : >"$log")
+  ln -sfn "$log" "$EC_LOGS/deploy.log"
+  log_to "$log"
+}
+
+after() {
+  end_log
+  if [[ -f $STATE/ship/$EC_DEPLOYMENT ]]; then echo ended >>"$STATE/ship/$EC_DEPLOYMENT"; fi
+  prune
+}
+
+if [[ ! $EC_DEPLOYMENT =~ ^[0-9]+$ ]]; then
+  echo "\"$EC_DEPLOYMENT\" is not a deployment's number." >&2
+  exit 64
+fi
+cd /
+install -d -m 700 "$STATE" "$STATE/ship" "$STATE/begun"
+install -d -m 755 "$EC_LOGS"
+if ! mkdir "$STATE/begun/$EC_DEPLOYMENT" 2>/dev/null; then
+  echo "Deployment $EC_DEPLOYMENT has begun before; it is not run again."
+  exit 0
+fi
+unpack
+begin_log
+trap on_exit EXIT
+trap 'exit 143' TERM INT HUP
+make_user
+write_units
+systemctl restart --no-block ec-deployer-ship
+exec 9>"$STATE/lock"
+if ! flock -n 9; then
+  echo "Waiting for the deployment before this one to end."
+  flock 9
+fi
+PREVIOUS=$(readlink /srv/app/current || true)
+
+for name in environment gunicorn clone dependencies configure_gunicorn configure_nginx configure_supervisor \
+  collectstatic migrate start health; do
+  step "$name"
+done
+mark "done"
