@@ -63,7 +63,9 @@ def unmigrated():
     from django.apps import apps
     from django.db.migrations.loader import MigrationLoader
 
-    with_files = {label for label, _ in MigrationLoader(None, ignore_no_initial=True).disk_migrations}
+    loader = MigrationLoader(None, load=False)
+    loader.load_disk()
+    with_files = {label for label, _ in loader.disk_migrations}
     return sorted(
         app.label for app in apps.get_app_configs()
         if app.label not in with_files and any(m._meta.managed and not m._meta.proxy for m in app.get_models())

@@ -37,6 +37,7 @@ def main(args):
     ours = {
         "HOME": user.pw_dir, "USER": "app", "LOGNAME": "app", "SHELL": "/bin/sh", "LANG": "C.UTF-8", "PATH": path,
         "PYTHONUNBUFFERED": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_NO_CONFIG": "1",
+        "UV_HTTP_RETRIES": "6", "UV_LINK_MODE": "copy",
         "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
     }
     if release:
