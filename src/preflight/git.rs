@@ -96,7 +96,22 @@ impl Git<'_> {
             .arg(format!("--filter={BLOB_LIMIT}"))
             .args(["--end-of-options", &repo.clone_url(), &format!("+refs/heads/{branch}:{TIP}")]);
         let output = finish(&mut command, 1 << 20).await?;
-        if output.status.success() { Ok(()) } else { Err(RemoteError::of_git(&output.stderr)) }
+        if output.status.success() {
+            Ok(())
+        } else if self.is_full() {
+            Err(RemoteError::TooLarge)
+        } else {
+            Err(RemoteError::of_git(&output.stderr))
+        }
+    }
+
+    /// Whether a file has reached the limit: the kernel ends the program that writes it, and git says only that
+    /// its answer was invalid.
+    fn is_full(self) -> bool {
+        let packs = std::fs::read_dir(self.directory.join("objects/pack"));
+        let sizes =
+            packs.into_iter().flatten().flatten().filter_map(|pack| Some(pack.metadata().ok()?.len()));
+        sizes.into_iter().any(|size| size >= self.limits.size)
     }
 
     /// Starts a command that reads what was fetched, with pipes both ways.
