@@ -10,3 +10,4 @@ pub mod domain;
 pub mod preflight;
 pub mod store;
 pub mod user_data;
+pub mod web;

@@ -1,1 +1,10 @@
-fn main() {}
+//! The site as people and machines meet it: the real router on a port of its own, over a database of its own.
+
+mod events;
+mod forms;
+mod headers;
+mod helpers;
+mod hostile;
+mod instances;
+mod log_protocol;
+mod sign_in;
