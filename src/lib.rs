@@ -14,3 +14,4 @@ pub mod reconciler;
 pub mod samples;
 pub mod store;
 pub mod user_data;
+pub mod web;

@@ -1,5 +1,13 @@
-//! The site's tests: one binary, each test with its own directories and ports.
+//! The site as people and machines meet it: the real router on a port of its own, over a database of its own.
 
+mod events;
+mod forms;
 mod git_host;
+mod headers;
+mod helpers;
+mod hostile;
+mod instances;
+mod log_protocol;
 mod preflight;
 mod samples;
+mod sign_in;

@@ -1,0 +1,103 @@
+//! Where machines report: the deploy log is the protocol. Each request carries the token of its
+//! deployment; there is no session, no form token and no redirect.
+//!
+//! `PATCH /deployments/{id}/log` appends bytes at `Upload-Offset`: 204 with the log's new size, 409
+//! with its size where bytes are missing in between, 401 for a bad token, 400 without a good offset,
+//! 413 where the body or the log would be too large, 410 once the deployment takes no more.
+//! `GET /deployments/{id}/environment` gives what the project is to find in its environment, until
+//! the step of that name is done; 410 after that.
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, FromRequestParts, Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
+    response::{IntoResponse, Response},
+    routing::{get, patch},
+};
+
+use super::{Site, error::WebError};
+use crate::{
+    domain::{Deployment, DeploymentId, Step, StepState},
+    store::Appended,
+};
+
+/// Most bytes of one request.
+const PIECE_MAX: usize = 256 * 1024;
+
+const OFFSET: HeaderName = HeaderName::from_static("upload-offset");
+
+pub fn router() -> Router<Site> {
+    Router::new()
+        .route("/deployments/{id}/log", patch(append))
+        .route("/deployments/{id}/environment", get(environment))
+        .layer(DefaultBodyLimit::max(PIECE_MAX))
+}
+
+/// The machine that has this deployment: it showed the deployment's token.
+struct Machine(DeploymentId);
+
+impl FromRequestParts<Site> for Machine {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
+        let refuse = || {
+            let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
+            (StatusCode::UNAUTHORIZED, challenge).into_response()
+        };
+        let Path(id) = Path::<String>::from_request_parts(parts, site).await.map_err(|_| refuse())?;
+        let id = DeploymentId(id.parse().map_err(|_| refuse())?);
+        let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = given.and_then(|value| value.split_once(' '));
+        match token {
+            Some((scheme, token))
+                if scheme.eq_ignore_ascii_case("bearer") && site.log_key.accepts(id, token.trim()) =>
+            {
+                Ok(Self(id))
+            }
+            _ => Err(refuse()),
+        }
+    }
+}
+
+async fn append(
+    State(site): State<Site>,
+    Machine(id): Machine,
+    headers: HeaderMap,
+    bytes: Bytes,
+) -> Result<Response, WebError> {
+    let Some(offset) = offset(&headers) else { return Ok(StatusCode::BAD_REQUEST.into_response()) };
+    let at = |offset: u64| [(OFFSET, HeaderValue::from(offset))];
+    Ok(match site.store.append_log(id, offset, &bytes).await? {
+        Appended::Taken(size) => (StatusCode::NO_CONTENT, at(size)).into_response(),
+        Appended::Gap(size) => (StatusCode::CONFLICT, at(size)).into_response(),
+        Appended::TooLarge => StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Appended::Closed => StatusCode::GONE.into_response(),
+    })
+}
+
+/// The offset, given once, in decimal digits, and within what the database can count.
+fn offset(headers: &HeaderMap) -> Option<u64> {
+    let mut values = headers.get_all(OFFSET).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let text = value.to_str().ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()))?;
+    text.parse().ok().filter(|offset| i64::try_from(*offset).is_ok())
+}
+
+async fn environment(State(site): State<Site>, Machine(id): Machine) -> Result<Response, WebError> {
+    let open = site.store.deployment(id).await?.is_some_and(|deployment| wants_environment(&deployment));
+    if !open {
+        return Ok(StatusCode::GONE.into_response());
+    }
+    // No variables can be given yet, so that there are none to hand over.
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
+    Ok((kind, Bytes::new()).into_response())
+}
+
+fn wants_environment(deployment: &Deployment) -> bool {
+    let done = deployment
+        .report
+        .steps()
+        .any(|(step, state)| step == Step::Environment && matches!(state, StepState::Ok { .. }));
+    deployment.outcome.is_none() && !done
+}

@@ -1,0 +1,66 @@
+//! One instance: what it is doing, or where it is live, or why it failed.
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Path, Query},
+    http::StatusCode,
+    response::Response,
+    routing::get,
+};
+use serde::Deserialize;
+
+use super::{
+    find,
+    view::{Kind, View},
+};
+use crate::web::{
+    Site,
+    auth::Visit,
+    error::WebError,
+    page::{Shell, page},
+};
+
+pub fn router() -> Router<Site> {
+    Router::new().route("/instances/{name}", get(show))
+}
+
+/// Which deployment is meant; none is the one that runs, else the newest.
+#[derive(Deserialize)]
+pub struct Which {
+    pub deployment: Option<i64>,
+}
+
+#[derive(Template)]
+#[template(path = "detail.html")]
+struct DetailPage {
+    shell: Shell,
+    view: View,
+}
+
+async fn show(
+    visit: Visit,
+    Path(name): Path<String>,
+    Query(which): Query<Which>,
+) -> Result<Response, WebError> {
+    let found = find(&visit, &name).await?;
+    let view = View::of(&visit, found, which.deployment).await?;
+    answer(&visit, StatusCode::OK, view).await
+}
+
+/// The page of a view.
+pub async fn answer(visit: &Visit, status: StatusCode, view: View) -> Result<Response, WebError> {
+    let mut shell = Shell::new(visit, view.title(), view.summary()).await?;
+    shell.moving = view.is_moving();
+    if view.kind != Kind::Past && !view.is_over() {
+        // The stream is told what this page shows and how far its log is, so that it goes on from there.
+        shell.events = Some(format!(
+            "/instances/{}/events?kind={}&number={}&from={}",
+            view.instance.name,
+            view.kind.name(),
+            view.number(),
+            view.log.end
+        ));
+    }
+    page(status, &DetailPage { shell, view })
+}

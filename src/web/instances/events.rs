@@ -1,0 +1,336 @@
+//! Live updates of one instance's page, as server-sent events: `fragment` with the parts of the
+//! page that have changed, `log` with the lines that have come. The id of an event is the log's
+//! offset behind it, by which a stream that was cut off goes on.
+
+use std::{convert::Infallible, time::Duration};
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Path, Query},
+    http::{HeaderMap, HeaderName, StatusCode},
+    response::{
+        IntoResponse, Response, Sse,
+        sse::{Event, KeepAlive},
+    },
+    routing::get,
+};
+use futures_util::{Stream, StreamExt, stream};
+use serde::Deserialize;
+use tokio::{
+    sync::broadcast::{Receiver, error::RecvError},
+    time::{Instant, sleep, sleep_until},
+};
+
+use super::{
+    find, log_html,
+    streams::OpenStream,
+    view::{Kind, View},
+};
+use crate::{
+    domain::{DeploymentId, RowId},
+    store::Change,
+    web::{
+        Site,
+        auth::{ApiVisit, Visit},
+        error::WebError,
+        page::html,
+    },
+};
+
+/// Least time between two updates of a stream, so that a chatty step costs a page five looks a second at most.
+pub const PACE: Duration = Duration::from_millis(200);
+/// How often an idle stream sees whether its session goes on: it may have run out without anybody ending it.
+pub const RECHECK: Duration = Duration::from_secs(60);
+/// A comment this often keeps proxies from taking a quiet stream for a dead one.
+const COMMENT: Duration = Duration::from_secs(15);
+/// Most bytes of the log in one event.
+const PIECE: usize = 64 * 1024;
+
+pub fn router() -> Router<Site> {
+    Router::new().route("/instances/{name}/events", get(events))
+}
+
+/// What the page shows that asks.
+#[derive(Default, Deserialize)]
+struct Shown {
+    kind: Option<String>,
+    number: Option<i64>,
+    from: Option<u64>,
+}
+
+async fn events(
+    ApiVisit(visit): ApiVisit,
+    Path(name): Path<String>,
+    Query(shown): Query<Shown>,
+    headers: HeaderMap,
+) -> Result<Response, WebError> {
+    // Listening begins before the first look, so that nothing falls between the two.
+    let changes = visit.site.store.changes();
+    let found = find(&visit, &name).await?;
+    let Some(open) = visit.site.streams.open(visit.user.id) else {
+        return Ok(StatusCode::TOO_MANY_REQUESTS.into_response());
+    };
+    let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let live = Live {
+        row: found.instance.row,
+        name,
+        page: PageState {
+            from: last_id.or(shown.from),
+            kind: shown.kind,
+            number: shown.number,
+            ..PageState::default()
+        },
+        pulse: Pulse::new(visit, changes, open),
+    };
+    Ok(respond(
+        stream::unfold(live, |mut live| async {
+            let events = live.next().await?;
+            Some((stream::iter(events), live))
+        })
+        .flatten(),
+    ))
+}
+
+/// An answer with a stream of events.
+pub fn respond(events: impl Stream<Item = Event> + Send + 'static) -> Response {
+    let sse = Sse::new(events.map(Ok::<_, Infallible>)).keep_alive(KeepAlive::new().interval(COMMENT));
+    // Nginx would else hold events back until its buffer is full.
+    ([(HeaderName::from_static("x-accel-buffering"), "no")], sse).into_response()
+}
+
+/// Why a stream woke up.
+pub enum Wake {
+    /// Something that was asked for has changed, or may have.
+    Look,
+    /// There will be no more: the site stops.
+    Stop,
+    /// There will be no more: the person signed out.
+    SignedOut,
+}
+
+/// Wakes a stream when there is something to look at, and tells when it has to end.
+pub struct Pulse {
+    pub visit: Visit,
+    changes: Receiver<Change>,
+    next_look: Option<Instant>,
+    _open: OpenStream,
+}
+
+impl Pulse {
+    pub fn new(visit: Visit, changes: Receiver<Change>, open: OpenStream) -> Self {
+        Self { visit, changes, next_look: None, _open: open }
+    }
+
+    /// Waits until something that `concerns` the stream has changed. The first call returns at once.
+    pub async fn wait(&mut self, concerns: impl Fn(Change) -> bool) -> Wake {
+        let shutdown = self.visit.site.shutdown.clone();
+        let Some(next_look) = self.next_look else {
+            self.next_look = Some(Instant::now() + PACE);
+            return Wake::Look;
+        };
+        let mut found = false;
+        loop {
+            let change = tokio::select! {
+                () = shutdown.cancelled() => return Wake::Stop,
+                () = sleep_until(next_look), if found => break,
+                () = sleep(RECHECK), if !found => Ok(Change::Sessions),
+                change = self.changes.recv() => change,
+            };
+            match change {
+                Ok(Change::Sessions) => match self.visit.goes_on().await {
+                    Ok(true) => {}
+                    Ok(false) => return Wake::SignedOut,
+                    Err(error) => {
+                        tracing::warn!(?error, "a stream could not see whether its session goes on");
+                        return Wake::Stop;
+                    }
+                },
+                Ok(change) => found |= concerns(change),
+                // What was missed may concern the stream, its session included.
+                Err(RecvError::Lagged(_)) => match self.visit.goes_on().await {
+                    Ok(true) => found = true,
+                    _ => return Wake::SignedOut,
+                },
+                Err(RecvError::Closed) => return Wake::Stop,
+            }
+        }
+        self.next_look = Some(Instant::now() + PACE);
+        Wake::Look
+    }
+}
+
+/// A fragment of the page.
+pub fn fragment(html: &str) -> Event {
+    // A carriage return would end a field of an event.
+    Event::default().event("fragment").data(html.replace('\r', ""))
+}
+
+#[derive(Template)]
+#[template(path = "parts/detail_main.html")]
+struct Main<'a> {
+    view: &'a View,
+}
+
+#[derive(Template)]
+#[template(path = "detail_parts.html")]
+struct Parts<'a> {
+    view: &'a View,
+}
+
+#[derive(Template)]
+#[template(path = "parts/log.html")]
+struct Log<'a> {
+    view: &'a View,
+}
+
+/// What the page at the other end shows.
+#[derive(Default)]
+struct PageState {
+    kind: Option<String>,
+    number: Option<i64>,
+    /// How far its log is.
+    from: Option<u64>,
+    /// The parts that were sent last.
+    parts: String,
+    /// Whether its log was sent anew with everything else: the script appends lines only to the
+    /// log that came with the page.
+    replaced: bool,
+    deployment: Option<DeploymentId>,
+}
+
+struct Live {
+    row: RowId,
+    name: String,
+    page: PageState,
+    pulse: Pulse,
+}
+
+impl Live {
+    /// The next events, once there are some; none where the stream is to end.
+    async fn next(&mut self) -> Option<Vec<Event>> {
+        if self.page.kind.as_deref() == Some("over") {
+            return None;
+        }
+        loop {
+            let row = self.row;
+            let concerns = |change| matches!(change, Change::Image(_)) || change == Change::Instance(row);
+            match self.pulse.wait(concerns).await {
+                Wake::Look => {}
+                // A browser that is cut off comes back by itself and goes on where it was.
+                Wake::Stop => return None,
+                Wake::SignedOut => {
+                    self.page.kind = Some("over".to_owned());
+                    return Some(vec![Event::default().event("end").data("signed out")]);
+                }
+            }
+            match self.look().await {
+                Ok(events) if events.is_empty() => {}
+                Ok(events) => return Some(events),
+                Err(WebError::NotFound) => return None,
+                Err(error) => {
+                    tracing::error!(?error, "the live updates of an instance failed");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// What has changed since the page was last told.
+    async fn look(&mut self) -> Result<Vec<Event>, WebError> {
+        let found = find(&self.pulse.visit, &self.name).await?;
+        let mut view = View::of(&self.pulse.visit, found, None).await?;
+        view.scripted = true;
+        let mut events = self.page.update(&view, &self.pulse.visit).await?;
+        if view.is_over() {
+            events.push(Event::default().event("end").data("over"));
+            self.page.kind = Some("over".to_owned());
+        }
+        Ok(events)
+    }
+}
+
+impl PageState {
+    async fn update(&mut self, view: &View, visit: &Visit) -> Result<Vec<Event>, WebError> {
+        let same = self.kind.as_deref() == Some(view.kind.name()) && self.number == Some(view.number());
+        let parts = html(&Parts { view })?;
+        // Where nothing moves on the page, any change of it is sent as a whole.
+        let whole = if view.kind == Kind::Working { String::new() } else { still(&html(&Main { view })?) };
+        if !same {
+            self.kind = Some(view.kind.name().to_owned());
+            self.number = Some(view.number());
+            self.deployment = view.shown.as_ref().map(|shown| shown.id);
+            self.replaced = true;
+            self.from = Some(view.log.end);
+            self.parts = if view.kind == Kind::Working { parts.clone() } else { whole };
+            let main = html(&Main { view })?;
+            return Ok(vec![fragment(&(main + &parts)).id(view.log.end.to_string())]);
+        }
+        if view.kind != Kind::Working {
+            if self.parts.is_empty() {
+                // The page came with this a moment ago.
+                self.parts = whole;
+                return Ok(vec![fragment(&parts)]);
+            }
+            if self.parts == whole {
+                return Ok(Vec::new());
+            }
+            self.parts = whole;
+            return Ok(vec![fragment(&(html(&Main { view })? + &parts))]);
+        }
+        self.deployment = view.shown.as_ref().map(|shown| shown.id);
+        let mut events = Vec::new();
+        if parts != self.parts {
+            events.push(fragment(&parts));
+            self.parts = parts;
+        }
+        events.extend(self.log(view, visit).await?);
+        Ok(events)
+    }
+
+    /// The lines that have come since.
+    async fn log(&mut self, view: &View, visit: &Visit) -> Result<Vec<Event>, WebError> {
+        let from = self.from.unwrap_or(0);
+        let end = view.log.end;
+        if self.replaced || from == 0 || end.saturating_sub(from) > 4 * PIECE as u64 {
+            // The first lines take the place of what was awaited; so does a log that was left far behind.
+            if from == end && end > 0 {
+                return Ok(Vec::new());
+            }
+            self.from = Some(end);
+            return Ok(vec![fragment(&html(&Log { view })?).id(end.to_string())]);
+        }
+        let (Some(id), true) = (self.deployment, end > from) else { return Ok(Vec::new()) };
+        let mut events = Vec::new();
+        let mut at = from;
+        while at < end {
+            let want = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
+            let bytes = visit.site.store.log(id, at, want).await?;
+            let used = match log_html::complete(&bytes) {
+                0 => bytes.len(),
+                used => used,
+            };
+            if used == 0 {
+                break;
+            }
+            at += used as u64;
+            let lines = log_html::bytes_html(&bytes[..used]);
+            let lines = log_html::for_pre(lines.strip_suffix('\n').unwrap_or(&lines));
+            events.push(Event::default().event("log").id(at.to_string()).data(lines));
+        }
+        self.from = Some(at);
+        Ok(events)
+    }
+}
+
+/// A page's HTML without what changes at every look: tokens and times.
+pub fn still(html: &str) -> String {
+    let mut text = String::with_capacity(html.len());
+    for (i, piece) in html.split(r#"name="csrf_token" value=""#).enumerate() {
+        let piece = if i == 0 { piece } else { piece.split_once('"').map_or(piece, |(_, rest)| rest) };
+        for (i, piece) in piece.split(" data-relative>").enumerate() {
+            text.push_str(if i == 0 { piece } else { piece.split_once('<').map_or(piece, |(_, rest)| rest) });
+        }
+    }
+    text
+}

@@ -1,0 +1,105 @@
+//! The detail page as JSON, for programs. What is absent is null.
+
+use axum::{
+    Json, Router,
+    extract::Path,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use super::find;
+use crate::{
+    domain::{Deployment, Status, Step, StepState, Timestamp},
+    store::Overview,
+    web::{Site, auth::ApiVisit, error::WebError},
+};
+
+pub fn router() -> Router<Site> {
+    Router::new().route("/instances/{name}/info", get(info))
+}
+
+/// An instance as JSON.
+#[derive(Serialize)]
+struct Info {
+    name: String,
+    status: &'static str,
+    wanted: &'static str,
+    instance_id: Option<String>,
+    public_ip: Option<String>,
+    /// 0 to 1.
+    progress: f64,
+    /// The step under way, or the one that failed.
+    step: Option<Step>,
+    steps: Vec<StepInfo>,
+    commit: Option<String>,
+    error: Option<ErrorInfo>,
+    /// RFC 3339, UTC.
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct StepInfo {
+    name: Step,
+    state: &'static str,
+    /// How long it took; so far, while it runs.
+    seconds: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct ErrorInfo {
+    step: Option<Step>,
+    message: String,
+}
+
+async fn info(ApiVisit(visit): ApiVisit, Path(name): Path<String>) -> Result<Response, WebError> {
+    match find(&visit, &name).await {
+        Ok(found) => Ok(Json(Info::of(&found)).into_response()),
+        Err(WebError::NotFound) => {
+            let body = Json(json!({"error": "There is no such instance, or it is not one of yours."}));
+            Ok((StatusCode::NOT_FOUND, body).into_response())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl Info {
+    fn of(found: &Overview) -> Self {
+        let (instance, newest) = (&found.instance, found.newest.as_ref());
+        let failure = newest.and_then(|newest| newest.failure.as_ref());
+        let failure = instance.failure.as_ref().or(failure);
+        let live = instance.status == Status::Live && newest.is_some_and(|newest| newest.outcome.is_some());
+        Self {
+            name: instance.name.to_string(),
+            status: instance.status.name(),
+            wanted: instance.wanted.name(),
+            instance_id: instance.instance_id.as_ref().map(ToString::to_string),
+            public_ip: instance.public_ip.map(|ip| ip.to_string()),
+            progress: if live { 1.0 } else { newest.map_or(0.0, |newest| newest.report.progress()) },
+            step: newest.and_then(|newest| newest.report.current()),
+            steps: newest.map_or_else(Vec::new, |newest| {
+                newest.report.steps().map(|step| StepInfo::of(step, newest)).collect()
+            }),
+            commit: newest.map(|newest| newest.report.commit().unwrap_or(&newest.plan.commit).to_string()),
+            error: failure.map(|failure| ErrorInfo { step: failure.step, message: failure.message.clone() }),
+            created_at: instance.created_at.rfc3339(),
+            updated_at: instance.updated_at.rfc3339(),
+        }
+    }
+}
+
+impl StepInfo {
+    fn of((step, state): (Step, StepState), deployment: &Deployment) -> Self {
+        let since = |until: Timestamp| deployment.step_since.map(|since| until.seconds_since(since).max(0.0));
+        let seconds = match state {
+            StepState::Waiting => None,
+            StepState::Ok { seconds } => Some(seconds),
+            StepState::Running => since(deployment.ended_at.unwrap_or_else(Timestamp::now)),
+            StepState::Failed { .. } => deployment.ended_at.and_then(since),
+        };
+        Self { name: step, state: state.name(), seconds }
+    }
+}

@@ -1,0 +1,43 @@
+//! Instances: the list, the form, one instance with its deployments, and what can be done with it.
+
+mod cures;
+mod detail;
+mod events;
+mod info;
+mod list;
+mod list_events;
+mod log_html;
+mod new;
+mod redeploy;
+mod streams;
+mod terminate;
+mod view;
+mod whole_log;
+
+use axum::Router;
+pub use streams::Streams;
+
+use super::{Site, auth::Visit, error::WebError};
+use crate::{domain::ServerName, store::Overview};
+
+pub fn router() -> Router<Site> {
+    Router::new()
+        .merge(list::router())
+        .merge(list_events::router())
+        .merge(new::router())
+        .merge(detail::router())
+        .merge(terminate::router())
+        .merge(redeploy::router())
+        .merge(info::router())
+        .merge(whole_log::router())
+        .merge(events::router())
+}
+
+/// The instance of this name, where the visitor may see it; another person's is as if it were not there.
+async fn find(visit: &Visit, name: &str) -> Result<Overview, WebError> {
+    let name: ServerName = name.parse().map_err(|_| WebError::NotFound)?;
+    let found = visit.site.store.instance(&name).await?;
+    found
+        .filter(|found| visit.user.is_admin() || found.instance.owner == visit.user.id)
+        .ok_or(WebError::NotFound)
+}

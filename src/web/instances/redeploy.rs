@@ -1,0 +1,82 @@
+//! Redeploy and Try again: the branch's newest commit, on the instance as it is.
+
+use axum::{
+    Router,
+    extract::Path,
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+    routing::post,
+};
+
+use super::{detail::answer, find, new::terminating, view::View};
+use crate::{
+    domain::{RowId, Timestamp},
+    preflight::{Finding, Request},
+    store::SubmitError,
+    web::{
+        Site,
+        auth::{CheckedForm, Visit},
+        error::WebError,
+        format::rich,
+    },
+};
+
+pub fn router() -> Router<Site> {
+    Router::new().route("/instances/{name}/redeploy", post(redeploy))
+}
+
+async fn redeploy(
+    visit: Visit,
+    Path(name): Path<String>,
+    _form: CheckedForm<()>,
+) -> Result<Response, WebError> {
+    let received_at = Timestamp::now();
+    let instance = find(&visit, &name).await?.instance;
+    let request = Request {
+        owner: visit.user.id,
+        repo: instance.repo.clone(),
+        project: instance.project.clone(),
+        branch: instance.branch.clone(),
+    };
+    let site = visit.site.clone();
+    // On its own, so that what was asked for is done though the browser went away meanwhile.
+    let findings = tokio::spawn(look_and_queue(site, instance.row, request, received_at)).await??;
+    if findings.is_empty() {
+        return Ok(Redirect::to(&format!("/instances/{}", instance.name)).into_response());
+    }
+    let mut view = View::of(&visit, find(&visit, &name).await?, None).await?;
+    view.findings = findings.iter().map(finding_html).collect();
+    answer(&visit, StatusCode::UNPROCESSABLE_ENTITY, view).await
+}
+
+/// Queues a deployment of the newest commit; what preflight found in the way, where it did.
+async fn look_and_queue(
+    site: Site,
+    row: RowId,
+    request: Request,
+    received_at: Timestamp,
+) -> Result<Vec<Finding>, WebError> {
+    let plan = match site.looker.plan(&request).await {
+        Ok(plan) => plan,
+        Err(findings) => return Ok(findings),
+    };
+    match site.store.redeploy(row, &plan, request.owner, received_at).await {
+        Ok(deployment) => {
+            tracing::info!(%deployment, "a redeployment was asked for");
+            Ok(Vec::new())
+        }
+        Err(SubmitError::Store(error)) => Err(error.into()),
+        Err(SubmitError::Terminating | SubmitError::NameTaken | SubmitError::NeedsReplace { .. }) => {
+            Err(terminating().into())
+        }
+    }
+}
+
+fn finding_html(finding: &Finding) -> String {
+    let mut html = rich(&finding.error.message);
+    for (i, value) in finding.error.suggestions.iter().enumerate() {
+        html.push_str(if i == 0 { " " } else { " or " });
+        html.push_str(&rich(&format!("`{}`", value.replace('`', "'"))));
+    }
+    html
+}

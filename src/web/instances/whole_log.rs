@@ -1,0 +1,55 @@
+//! A whole deploy log as text, as the machine sent it.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Path, Query},
+    http::{HeaderValue, header},
+    response::Response,
+    routing::get,
+};
+use futures_util::stream;
+
+use super::{detail::Which, find};
+use crate::{
+    domain::DeploymentId,
+    store::{Store, StoreError},
+    web::{Site, auth::Visit, error::WebError},
+};
+
+/// Bytes that are read at once: a whole log of an ordinary deployment, a fraction of the largest.
+const PIECE: usize = 256 * 1024;
+
+pub fn router() -> Router<Site> {
+    Router::new().route("/instances/{name}/log", get(log))
+}
+
+async fn log(
+    visit: Visit,
+    Path(name): Path<String>,
+    Query(which): Query<Which>,
+) -> Result<Response, WebError> {
+    let found = find(&visit, &name).await?;
+    let store = &visit.site.store;
+    let deployment = match which.deployment {
+        None => found.newest,
+        Some(number) => store
+            .deployments(found.instance.row, u32::MAX)
+            .await?
+            .into_iter()
+            .find(|deployment| deployment.number == number),
+    };
+    let deployment = deployment.ok_or(WebError::NotFound)?;
+    let mut response = Response::new(Body::from_stream(pieces(store.clone(), deployment.id)));
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    Ok(response)
+}
+
+fn pieces(store: Store, id: DeploymentId) -> impl stream::Stream<Item = Result<Bytes, StoreError>> {
+    stream::try_unfold((store, 0), move |(store, at)| async move {
+        let piece = store.log(id, at, PIECE).await?;
+        let next = at + piece.len() as u64;
+        Ok((!piece.is_empty()).then(|| (Bytes::from(piece), (store, next))))
+    })
+}

@@ -1,0 +1,99 @@
+//! What happens to every request and answer.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderName, HeaderValue, header},
+    middleware::Next,
+    response::Response,
+};
+use tower_http::{
+    classify::{ServerErrorsAsFailures, SharedClassifier},
+    trace::{DefaultOnResponse, MakeSpan, TraceLayer},
+};
+
+use super::Site;
+
+/// Longest wait for the head of an answer. A look at a repository may take 20 s and first wait for
+/// its turn; everything else is far quicker. Event streams are not touched: their head comes at once.
+pub const ANSWER: Duration = Duration::from_secs(60);
+
+/// Nothing from elsewhere, nothing inline, and nobody may frame a page.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// The number by which a request is found in the log. It is always made here: one that came with
+/// the request could be anybody's.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+impl RequestId {
+    /// Twelve characters that are easily read aloud: `01J9-7C4K-Q2MV`.
+    fn random() -> Self {
+        const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+        let mut text = String::with_capacity(14);
+        for (i, byte) in rand::random::<[u8; 12]>().into_iter().enumerate() {
+            if i > 0 && i % 4 == 0 {
+                text.push('-');
+            }
+            text.push(char::from(ALPHABET[usize::from(byte % 32)]));
+        }
+        Self(text)
+    }
+}
+
+/// Numbers the request and its answer.
+pub async fn identify(mut request: Request, next: Next) -> Response {
+    let id = RequestId::random();
+    request.extensions_mut().insert(id.clone());
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    response
+}
+
+/// The span that everything logged for a request is in. The path alone, since a query may hold a secret.
+#[derive(Clone, Copy, Debug)]
+pub struct PathSpan;
+
+impl MakeSpan<Body> for PathSpan {
+    fn make_span(&mut self, request: &Request) -> tracing::Span {
+        let id = request.extensions().get::<RequestId>().map_or("", |id| &id.0);
+        tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
+    }
+}
+
+/// Logs each answer's status and time.
+pub fn trace() -> TraceLayer<SharedClassifier<ServerErrorsAsFailures>, PathSpan> {
+    TraceLayer::new_for_http()
+        .make_span_with(PathSpan)
+        .on_response(DefaultOnResponse::new().level(tracing::Level::INFO))
+}
+
+/// The headers that tell browsers to be careful.
+pub async fn headers(State(site): State<Site>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("content-security-policy", POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "same-origin"),
+        ("cross-origin-opener-policy", "same-origin"),
+        ("cross-origin-resource-policy", "same-origin"),
+        (
+            "permissions-policy",
+            "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
+        ),
+    ] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if site.settings.secure_cookies {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    response
+}

@@ -1,0 +1,67 @@
+//! What people see, and where machines report. Routes by feature: each file has a `router()`, and
+//! a page's form, template and handler are in one file. Nothing here waits for a cloud: a form
+//! becomes a row, a row becomes a page.
+
+mod address;
+mod assets;
+mod auth;
+mod callback;
+mod error;
+mod format;
+mod health;
+mod instances;
+mod middleware;
+mod page;
+mod site;
+
+pub use auth::{PasswordError, check_password_rules, hash_password};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    middleware::{from_fn, from_fn_with_state},
+    response::Redirect,
+    routing::get,
+};
+pub use site::{Finds, Inner, Looker, Settings, Site};
+use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, timeout::TimeoutLayer};
+
+/// Most bytes of a form: its longest field has 500, and a person's browser adds little.
+const FORM_MAX: usize = 64 * 1024;
+
+/// Everything that people see, with all of its middleware. To be served with `ConnectInfo<SocketAddr>`.
+pub fn router(site: Site) -> Router {
+    let pages = Router::new()
+        .route("/", get(async || Redirect::to("/instances")))
+        .merge(auth::router())
+        .merge(instances::router())
+        .fallback(async || error::WebError::NotFound)
+        .layer(DefaultBodyLimit::max(FORM_MAX))
+        .layer(CatchPanicLayer::custom(error::caught))
+        .layer(from_fn_with_state(site.clone(), error::dress))
+        .layer(auth::session_layer(&site));
+    let bare = Router::new().merge(assets::router()).merge(health::router());
+    Router::new()
+        .merge(bare)
+        .merge(pages)
+        // Once more for what fails outside of the pages: it has no navigation, but the site's look.
+        .layer(from_fn_with_state(site.clone(), error::dress))
+        .layer(CatchPanicLayer::custom(error::caught))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
+        .layer(CompressionLayer::new())
+        .layer(from_fn_with_state(site.clone(), middleware::headers))
+        .layer(middleware::trace())
+        .layer(from_fn(middleware::identify))
+        .with_state(site)
+}
+
+/// What machines reach: the deploy log and the environment of their deployment, and nothing else.
+pub fn callback_router(site: Site) -> Router {
+    Router::new()
+        .merge(callback::router())
+        .layer(CatchPanicLayer::custom(error::caught))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
+        .layer(middleware::trace())
+        .layer(from_fn(middleware::identify))
+        .with_state(site)
+}

@@ -1,0 +1,118 @@
+//! What every handler has at hand.
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::auth::Throttle;
+use super::instances::Streams;
+use crate::{
+    domain::{GitHosts, LogKey, Plan},
+    preflight::{Finding, Preflight, Request},
+    store::Store,
+};
+
+/// What the web half is told of its configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The site's own address as browsers see it, without a slash at the end.
+    pub public_url: String,
+    /// Where machines reach the site, without a slash at the end.
+    pub callback_url: String,
+    /// The scheme, host and port that repositories may come from, the sample's among them.
+    pub git_hosts: GitHosts,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+    /// The cloud's name, for the foot of every page.
+    pub cloud: &'static str,
+    /// Whether browsers reach the site over https: cookies are `Secure` then, and HSTS is sent.
+    pub secure_cookies: bool,
+}
+
+/// What a stand-in finds of a request.
+pub type Finds = dyn Fn(&Request) -> Result<Plan, Vec<Finding>> + Send + Sync;
+
+/// What looks at a repository before anything is launched.
+#[derive(Clone)]
+pub enum Looker {
+    /// Over git, as the site does.
+    Git(Preflight),
+    /// A stand-in for tests that gives the same answer to the same request, after a while. No
+    /// configuration chooses it.
+    Fixed {
+        /// How long a look takes.
+        takes: Duration,
+        /// What it finds.
+        finds: Arc<Finds>,
+    },
+}
+
+impl Looker {
+    /// The plan of what was asked for, or what is to be fixed.
+    pub(super) async fn plan(&self, request: &Request) -> Result<Plan, Vec<Finding>> {
+        match self {
+            Self::Git(preflight) => preflight.plan(request).await,
+            Self::Fixed { takes, finds } => {
+                tokio::time::sleep(*takes).await;
+                finds(request)
+            }
+        }
+    }
+}
+
+impl From<Preflight> for Looker {
+    fn from(preflight: Preflight) -> Self {
+        Self::Git(preflight)
+    }
+}
+
+/// What every handler has at hand. Cheap to clone.
+#[derive(Clone)]
+pub struct Site(Arc<Inner>);
+
+/// The parts of a [`Site`].
+pub struct Inner {
+    pub(super) store: Store,
+    pub(super) looker: Looker,
+    pub(super) log_key: LogKey,
+    pub(super) settings: Settings,
+    pub(super) shutdown: CancellationToken,
+    pub(super) setup_token: String,
+    pub(super) throttle: Throttle,
+    pub(super) streams: Streams,
+}
+
+impl Site {
+    /// Puts the parts together and makes this start's set-up link.
+    pub fn new(
+        store: Store,
+        looker: impl Into<Looker>,
+        log_key: LogKey,
+        settings: Settings,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            looker: looker.into(),
+            log_key,
+            settings,
+            shutdown,
+            setup_token: hex::encode(rand::random::<[u8; 24]>()),
+            throttle: Throttle::default(),
+            streams: Streams::default(),
+        }))
+    }
+
+    /// The link that creates the first admin. It is another at each start and works while there is no user.
+    pub fn setup_link(&self) -> String {
+        format!("{}/setup?token={}", self.settings.public_url, self.setup_token)
+    }
+}
+
+impl std::ops::Deref for Site {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
