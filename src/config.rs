@@ -30,7 +30,7 @@ pub struct Config {
     pub database_url: Option<String>,
 
     /// Where the database, keys, images and machines are kept.
-    #[arg(long, env = "STATE_DIR", default_value = "var")]
+    #[arg(long, env = "STATE_DIR", default_value = "/var/lib/ec-deployer")]
     pub state_dir: PathBuf,
 
     /// Where machines run.

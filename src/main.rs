@@ -1,30 +1,77 @@
-//! The program: for now, the holder of a machine's terminal.
+//! The program: reads its configuration and runs what was asked for.
+
+mod users;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
+use ec_django_deployer::{config::Config, console, serve};
+use tracing_subscriber::EnvFilter;
 
+/// Puts a Django project on a server of its own from two inputs.
 #[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
 enum Command {
-    /// Holds a machine's terminal.
+    /// Run the site.
+    Serve(#[command(flatten)] Config),
+    /// Add people, list them, give them a new password.
+    User {
+        #[command(flatten)]
+        config: Config,
+        #[command(subcommand)]
+        command: users::UserCommand,
+    },
+    /// Bake a golden image now.
+    Bake(#[command(flatten)] Config),
+    /// Hold a local machine's terminal; the site starts this itself.
     #[command(hide = true)]
     HoldConsole {
+        /// Where the console's end is kept.
         #[arg(long)]
         log: PathBuf,
+        /// Most bytes of it.
         #[arg(long)]
         max: u64,
+        /// The command whose terminal it is.
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
 }
 
 fn main() -> ExitCode {
-    let Command::HoldConsole { log, max, command } = Command::parse();
-    match ec_django_deployer::console::hold(&log, max, &command) {
-        Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match arguments.command {
+        Command::HoldConsole { log, max, command } => {
+            return match console::hold(&log, max, &command) {
+                Ok(code) => ExitCode::from(u8::try_from(code).unwrap_or(1)),
+                Err(error) => fail(&error),
+            };
         }
-    }
+        Command::Serve(config) => run(serve::serve(config)),
+        Command::Bake(config) => run(serve::bake(config)),
+        Command::User { config, command } => run(users::run(config, command)),
+    };
+    result.map_or_else(|error| fail(error.as_ref()), |()| ExitCode::SUCCESS)
+}
+
+fn run<E: std::error::Error + 'static>(
+    work: impl Future<Output = Result<(), E>>,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(runtime.block_on(work)?)
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("ec-deployer: {error}");
+    ExitCode::FAILURE
 }

@@ -188,6 +188,17 @@ impl Cloud {
         }
     }
 
+    /// Gives back what [`prepare`](Self::prepare) made on the host, where no machine needs it any more.
+    pub async fn release(&self) {
+        match self {
+            Self::Local(local) => {
+                if let Err(error) = local.teardown().await {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "the bridge and its rules stay");
+                }
+            }
+        }
+    }
+
     /// The cloud's names of this site's images that machines can boot from.
     ///
     /// # Errors

@@ -157,7 +157,7 @@ impl RepoUrl {
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'~'))
         };
         let github = url.host() == Some(Host::Domain("github.com"));
-        if !parts.iter().all(|part| plain(part)) || parts.len() < 2 || (github && parts.len() > 2) {
+        if !parts.iter().all(plain) || parts.len() < 2 || (github && parts.len() > 2) {
             let error = NameError::new(
                 "A repository's URL has an owner and a name, as in https://github.com/you/repository",
             );

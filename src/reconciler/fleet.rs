@@ -10,11 +10,18 @@ use crate::{
     domain::{InstanceId, Timestamp},
 };
 
-/// The last listing, and when it was asked for.
+/// A listing, and when it was asked for.
+#[derive(Debug)]
+struct Listing {
+    at: Timestamp,
+    machines: HashMap<InstanceId, Machine>,
+}
+
+/// The last listing.
 #[derive(Clone, Debug)]
 pub(super) struct Fleet {
     cloud: Cloud,
-    last: Arc<Mutex<Option<(Timestamp, HashMap<InstanceId, Machine>)>>>,
+    last: Arc<Mutex<Option<Listing>>>,
 }
 
 impl Fleet {
@@ -26,10 +33,10 @@ impl Fleet {
     /// the same time share it.
     pub async fn see(&self, id: &InstanceId, since: Timestamp) -> Seen {
         let mut last = self.last.lock().await;
-        if last.as_ref().is_none_or(|(at, _)| *at <= since) {
+        if last.as_ref().is_none_or(|listing| listing.at <= since) {
             let at = Timestamp::now();
             match self.list().await {
-                Ok(machines) => *last = Some((at, machines)),
+                Ok(machines) => *last = Some(Listing { at, machines }),
                 Err(error) => {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -39,7 +46,7 @@ impl Fleet {
                 }
             }
         }
-        match last.as_ref().and_then(|(_, machines)| machines.get(id)) {
+        match last.as_ref().and_then(|listing| listing.machines.get(id)) {
             Some(machine) => Seen::Machine(machine.clone()),
             None => Seen::Nothing,
         }

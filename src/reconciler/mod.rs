@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-pub use bake::Baker;
+pub use bake::{BakeError, Baker};
 pub use decide::{Action, Around, BOOT_SECONDS, DEPLOY_SECONDS, GRACE_SECONDS, START_SECONDS, Seen, decide};
 use fleet::Fleet;
 use probe::Probe;

@@ -127,12 +127,12 @@ impl Store {
     }
 }
 
-/// Makes the database's directory and file readable by their owner alone, since sessions and
-/// password hashes are in it.
+/// Makes the database's file readable by its owner alone, since sessions and password hashes are in it. SQLite
+/// gives its write-ahead log the same mode.
 fn make_private(file: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     if let Some(directory) = file.parent().filter(|path| !path.as_os_str().is_empty()) {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o711).create(directory)?;
     }
     std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(file)?;
     Ok(())

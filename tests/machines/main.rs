@@ -1,8 +1,20 @@
-//! Tests on real machines of this host. They need root, and the packages that `scripts/run.sh` installs.
+//! The main job on real machines: the program itself, machines on this host, driven over HTTP as a
+//! browser's forms are. They need root, and the packages that `scripts/setup.sh test` installs.
 //!
 //! Every test has a state directory, a bridge and a network of its own, and removes them whatever
-//! happens. Only the base, which takes a minute to make, is kept for the next run, in `EC_TEST_STATE` or
-//! else in `/var/tmp/ec-deployer-tests`.
+//! happens. Only the base and the golden image, which take minutes to make, are kept for the next run, in
+//! `EC_TEST_STATE` or else in `/var/tmp/ec-deployer-tests`.
 
+mod browser;
+mod crash;
+mod failures;
 mod host;
 mod local_cloud;
+mod owners;
+mod person;
+mod projects;
+mod repository;
+mod sample;
+mod site;
+mod terminate;
+mod trace;

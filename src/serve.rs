@@ -1,0 +1,275 @@
+//! Runs the site: its two listeners, the reconciler and the baker, until it is asked to end.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{net::TcpListener, signal::unix::SignalKind, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cloud::{
+        Cloud, CloudError,
+        local::{Local, LocalConfig},
+    },
+    config::{CloudKind, Config, Origin},
+    domain::{GitHosts, NameError},
+    keys,
+    preflight::Preflight,
+    reconciler::{self, Baker, Reconciler},
+    samples::{Samples, SamplesError},
+    store::{Store, StoreError},
+    web::{self, Site},
+};
+
+/// How long requests under way may take after the site was asked to end.
+const DRAIN: Duration = Duration::from_secs(8);
+/// How often expired sessions are removed.
+const PRUNE: Duration = Duration::from_secs(3600);
+/// How often the listener for machines is tried again while its address is missing.
+const REBIND: Duration = Duration::from_secs(10);
+
+/// The site could not start, or ended by a failure.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The state directory.
+    #[error("the state directory: {0}")]
+    State(#[source] io::Error),
+    /// An address to listen on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The sample repositories.
+    #[error(transparent)]
+    Samples(#[from] SamplesError),
+    /// The cloud.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// A bake.
+    #[error(transparent)]
+    Bake(#[from] reconciler::BakeError),
+    /// A setting.
+    #[error("a setting: {0}")]
+    Setting(#[from] NameError),
+    /// The client that asks projects for their pages.
+    #[error("no connections can be opened: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Opens what every subcommand needs: the state directory and the store in it.
+///
+/// # Errors
+/// Where one of them cannot be opened.
+pub async fn open_store(config: &Config) -> Result<Store, ServeError> {
+    keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
+    Ok(Store::open(&config.database_url()).await?)
+}
+
+/// Runs the site until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Where it cannot start.
+pub async fn serve(config: Config) -> Result<(), ServeError> {
+    let store = open_store(&config).await?;
+    let _lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
+    let log_key = keys::log_key(&config.state_dir).map_err(ServeError::State)?;
+    let site_id = store.site().await?;
+    let cloud = open_cloud(&config, &site_id)?;
+    let listener = listen(config.listen).await?;
+    let samples = Samples::prepare(&config.state_dir.join("samples"))?;
+
+    let shutdown = CancellationToken::new();
+    let preflight = Preflight::new(config.state_dir.join("preflight"));
+    let site = Site::new(store.clone(), preflight, log_key.clone(), web_settings(&config)?, shutdown.clone());
+    let machines = web::callback_router(site.clone()).merge(samples.router());
+    let baker = Baker::new(store.clone(), cloud.clone());
+    let settings = reconciler::Settings {
+        site: site_id,
+        callback_url: config.callback_url(),
+        parallel: usize::from(config.parallel_launches),
+    };
+    let reconciler = Reconciler::new(store.clone(), cloud.clone(), log_key, baker.clone(), settings)?;
+
+    say_where(&config, &store, &site).await?;
+    let mut halves = JoinSet::new();
+    halves.spawn(end_on_signal(shutdown.clone()));
+    halves.spawn(serve_web(listener, web::router(site), shutdown.clone()));
+    halves.spawn(serve_machines(config.clone(), cloud.clone(), machines, shutdown.clone()));
+    halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
+    halves.spawn(named("reconciler", reconciler.run(shutdown.clone())));
+    halves.spawn(named("baker", baker.run(shutdown.clone())));
+    while let Some(ended) = halves.join_next().await {
+        match ended {
+            Ok(name) => tracing::info!(half = name, "ended"),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a half of the site broke off")
+            }
+        }
+        shutdown.cancel();
+    }
+    cloud.release().await;
+    store.close().await;
+    Ok(())
+}
+
+/// Bakes a golden image now and tells its log.
+///
+/// # Errors
+/// Where the bake fails.
+pub async fn bake(config: Config) -> Result<(), ServeError> {
+    let store = open_store(&config).await?;
+    let _lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
+    let cloud = open_cloud(&config, &store.site().await?)?;
+    cloud.prepare().await?;
+    let baker = Baker::new(store.clone(), cloud.clone());
+    let result = baker.bake().await;
+    if let Some(image) = store.newest_image().await? {
+        let log = store.image_log(image.id).await?;
+        print!("{}", String::from_utf8_lossy(&log));
+    }
+    cloud.release().await;
+    println!("baked golden image {}", result?);
+    Ok(())
+}
+
+fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
+    match config.cloud {
+        CloudKind::Local => Ok(Cloud::Local(Local::new(LocalConfig {
+            state_dir: std::path::absolute(config.state_dir.join("local")).map_err(ServeError::State)?,
+            bridge: config.local_bridge.clone(),
+            gateway: config.local_subnet.gateway(),
+            prefix: config.local_subnet.prefix(),
+            callback_port: config.callback_url().parse::<Origin>()?.port(),
+            site: site.to_owned(),
+            program: std::env::current_exe().map_err(ServeError::State)?,
+            copy_host_trust: true,
+        }))),
+    }
+}
+
+/// What pages need to know. The samples' origin is allowed besides the configured hosts.
+fn web_settings(config: &Config) -> Result<web::Settings, NameError> {
+    let git_hosts: GitHosts = config.git_hosts.clone().with(&config.callback_url())?;
+    Ok(web::Settings {
+        public_url: config.public_url(),
+        callback_url: config.callback_url(),
+        git_hosts,
+        trusted_proxies: config.trusted_proxies.clone(),
+        cloud: match config.cloud {
+            CloudKind::Local => "local",
+        },
+        secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|error| ServeError::Listen(address, error))
+}
+
+/// Tells the person at the terminal where the site is, and how the first admin is created.
+async fn say_where(config: &Config, store: &Store, site: &Site) -> Result<(), StoreError> {
+    println!("EC Django Deployer {} is at {}", env!("CARGO_PKG_VERSION"), config.public_url());
+    if !store.has_users().await? {
+        println!("Create the first admin, with this link that works once: {}", site.setup_link());
+    }
+    Ok(())
+}
+
+async fn named(name: &'static str, half: impl Future<Output = ()>) -> &'static str {
+    half.await;
+    name
+}
+
+async fn end_on_signal(shutdown: CancellationToken) -> &'static str {
+    let signals = tokio::signal::unix::signal(SignalKind::terminate());
+    match signals {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+            () = shutdown.cancelled() => {}
+        },
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "signals cannot be listened to");
+            shutdown.cancelled().await;
+        }
+    }
+    "signals"
+}
+
+/// Serves people. Requests under way are finished, for a while.
+async fn serve_web(listener: TcpListener, router: axum::Router, shutdown: CancellationToken) -> &'static str {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    drain("web", server.into_future(), shutdown).await
+}
+
+/// Serves machines on the bridge's address, which is there once the cloud is prepared.
+async fn serve_machines(
+    config: Config,
+    cloud: Cloud,
+    router: axum::Router,
+    shutdown: CancellationToken,
+) -> &'static str {
+    let port = config.callback_url().parse::<Origin>().map_or(8001, |origin| origin.port());
+    let address = SocketAddr::new(IpAddr::V4(config.local_subnet.gateway()), port);
+    let reported = Arc::new(std::sync::Once::new());
+    loop {
+        let bound = match cloud.prepare().await {
+            Ok(()) => TcpListener::bind(address).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match bound {
+            Ok(listener) => {
+                let server =
+                    axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+                return drain("machines", server.into_future(), shutdown).await;
+            }
+            Err(error) => reported.call_once(|| {
+                tracing::error!(%address, error, "machines cannot reach the site; it is tried again");
+            }),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return "machines",
+            () = tokio::time::sleep(REBIND) => {}
+        }
+    }
+}
+
+/// Waits for a server, and after `shutdown` only so long.
+async fn drain(
+    name: &'static str,
+    server: impl Future<Output = io::Result<()>>,
+    shutdown: CancellationToken,
+) -> &'static str {
+    let patience = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        result = server => if let Err(error) = result {
+            tracing::error!(server = name, error = &error as &dyn std::error::Error, "a listener broke off");
+        },
+        () = patience => tracing::warn!(server = name, "requests under way were given up"),
+    }
+    name
+}
+
+async fn prune_sessions(store: Store, shutdown: CancellationToken) -> &'static str {
+    loop {
+        if let Err(error) = store.prune_sessions().await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "expired sessions could not be removed"
+            );
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return "sessions",
+            () = tokio::time::sleep(PRUNE) => {}
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! A failure names its step, and Try again goes on from it.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::{person::Person, repository::Repository, sample::stylesheets, site::Site};
+
+const BROKEN_MIGRATION: &[u8] = b"from django.db import migrations
+
+
+def refuse(apps, schema_editor):
+    raise RuntimeError('the shelf is too small')
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = [migrations.RunPython(refuse)]
+";
+const GOOD_MIGRATION: &[u8] = b"from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = []
+    operations = []
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_migration_is_named_and_tried_again_on_the_same_machine() {
+    let (site, mira) = Site::start("migration").await;
+    let repository = Repository::of(&site, "shelf", "tests/machines/projects/plain");
+    let settings = repository
+        .read("mysite/mysite/settings.py")
+        .replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'shelf',");
+    repository.commit(
+        "Add a shelf",
+        &[
+            ("mysite/mysite/settings.py", settings.as_bytes()),
+            ("mysite/shelf/__init__.py", b""),
+            ("mysite/shelf/models.py", b""),
+            ("mysite/shelf/migrations/__init__.py", b""),
+            ("mysite/shelf/migrations/0001_initial.py", BROKEN_MIGRATION),
+        ],
+    );
+    let name = mira.deploy(&repository.url, "mysite").await;
+    let failed = mira.wait(&name, 180, |info| info["status"] == "failed").await;
+    assert_eq!(failed["error"]["step"], "migrate", "{failed:#}");
+    assert!(failed["error"]["message"].as_str().unwrap().contains("the shelf is too small"), "{failed:#}");
+    let page = mira.get(&format!("/instances/{name}")).await.text;
+    assert!(page.contains("the shelf is too small") && page.contains("Try again"), "{page}");
+
+    repository
+        .commit("Make the shelf larger", &[("mysite/shelf/migrations/0001_initial.py", GOOD_MIGRATION)]);
+    mira.redeploy(&name).await;
+    let tried = |info: &Value| info["status"] == "live";
+    let live = wait_past_failure(&mira, &name, tried).await;
+    assert_eq!(live["instance_id"], failed["instance_id"], "the same machine");
+    assert_eq!(live["error"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_second_commit_leaves_the_first_page_and_its_css_serving() {
+    let (site, mira) = Site::start("second").await;
+    let repository = Repository::of(&site, "book", "samples/guestbook");
+    let name = mira.deploy(&repository.url, "guestbook").await;
+    mira.until(&name, "live", 180).await;
+    let visitor = Person::new(&mira.address(&name).await);
+    let first = visitor.get("/").await;
+    let sheet = stylesheets(&first.text).into_iter().next().expect("a stylesheet");
+    let style = visitor.get(&sheet).await.text;
+
+    let urls = repository.read("guestbook/config/urls.py");
+    repository.commit(
+        "Break the pages and the style",
+        &[
+            (
+                "guestbook/config/urls.py",
+                format!("{urls}\nraise RuntimeError('half a thought')\n").as_bytes(),
+            ),
+            ("guestbook/entries/static/entries/site.css", b"body { display: none }\n"),
+        ],
+    );
+    mira.redeploy(&name).await;
+    let failed = mira.wait(&name, 180, |info| info["error"] != Value::Null).await;
+    assert_eq!(failed["status"], "live", "the first release goes on serving: {failed:#}");
+    let after = visitor.get("/").await;
+    assert_eq!(after.status, StatusCode::OK);
+    assert_eq!(visitor.get(&sheet).await.text, style);
+    assert!(mira.get(&format!("/instances/{name}")).await.text.contains("goes on serving"));
+}
+
+/// Waits over a failure that is still shown from the deployment before.
+async fn wait_past_failure(person: &Person, name: &str, wish: impl Fn(&Value) -> bool) -> Value {
+    for _ in 0..600 {
+        let info = person.info(name).await;
+        if wish(&info) {
+            return info;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    panic!("{name} did not come back: {:#}", person.info(name).await);
+}

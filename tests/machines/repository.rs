@@ -1,0 +1,75 @@
+//! Repositories that a test makes; the site serves them beside its samples.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::site::Site;
+
+pub struct Repository {
+    work: PathBuf,
+    bare: PathBuf,
+    pub url: String,
+}
+
+impl Repository {
+    /// A repository with a copy of a directory of this source tree as its first commit.
+    pub fn of(site: &Site, name: &str, source: &str) -> Self {
+        let work = site.state_dir.join(format!("{name}.work"));
+        let bare = site.state_dir.join(format!("samples/{name}.git"));
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
+        assert!(Command::new("cp").arg("-r").arg(&from).arg(&work).status().unwrap().success());
+        let repository = Self { url: format!("{}/samples/{name}.git", site.callback_url()), work, bare };
+        repository.git(&["init", "--quiet", "--initial-branch=main"]);
+        repository.commit("First", &[]);
+        repository
+    }
+
+    /// Writes files, commits all that changed, and publishes it.
+    pub fn commit(&self, message: &str, files: &[(&str, &[u8])]) {
+        for (path, content) in files {
+            let path = self.work.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        self.git(&["add", "--all"]);
+        self.git(&[
+            "-c",
+            "user.name=Test",
+            "-c",
+            "user.email=test@localhost",
+            "commit",
+            "--quiet",
+            "-m",
+            message,
+        ]);
+        if !self.bare.exists() {
+            let bare = self.bare.to_str().unwrap();
+            self.git(&["clone", "--quiet", "--bare", ".", bare]);
+            for setting in ["uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant"] {
+                self.git(&["--git-dir", bare, "config", setting, "true"]);
+            }
+        }
+        self.git(&["push", "--quiet", self.bare.to_str().unwrap(), "main"]);
+        let chmod = Command::new("chmod").args(["-R", "go+rX"]).arg(&self.bare).status().unwrap();
+        assert!(chmod.success());
+    }
+
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.work.join(path)).unwrap()
+    }
+
+    fn git(&self, arguments: &[&str]) {
+        let status = Command::new("git")
+            .arg("-C")
+            .arg(&self.work)
+            .args(arguments)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .status()
+            .unwrap();
+        assert!(status.success(), "git {arguments:?}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The sample's whole life: live, redeployed, stopped and started with another address, broken from outside.
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use crate::{
+    person::{Person, hidden},
+    site::{Site, bake_log},
+};
+
+/// The sample as the form of Try the sample has it.
+pub async fn deploy_sample(person: &Person) -> String {
+    let form = person.get("/instances/new?sample=guestbook").await;
+    let url = hidden(&form.text, "github_url").expect("the form is filled in");
+    let project = hidden(&form.text, "project_name").expect("the form is filled in");
+    assert_eq!(project, "guestbook");
+    person.deploy(&url, &project).await
+}
+
+/// Writes into the guestbook as a visitor does.
+async fn sign(visitor: &Person, address: &str, words: &str) {
+    let page = visitor.get(&format!("{address}/")).await;
+    let token =
+        hidden(&page.text, "csrfmiddlewaretoken").unwrap_or_else(|| panic!("no form:\n{}", page.text));
+    let answer = visitor
+        .post_to(
+            &format!("{address}/"),
+            &[("csrfmiddlewaretoken", &token), ("name", "Visitor"), ("message", words)],
+        )
+        .await;
+    assert!(answer.status.is_redirection(), "{}\n{}", answer.status, answer.text);
+}
+
+/// The addresses of a page's stylesheets.
+pub fn stylesheets(page: &str) -> Vec<String> {
+    let links = page.split("<link").skip(1).map(|rest| &rest[..rest.find('>').unwrap_or(0)]);
+    links
+        .filter(|link| link.contains("stylesheet"))
+        .filter_map(|link| Some(link.split("href=\"").nth(1)?.split('"').next()?.to_owned()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sample_is_live_keeps_its_rows_and_follows_its_address() {
+    assert!(bake_log().contains("::ec done"), "the golden image was baked by its script");
+    let (site, mira) = Site::start("sample").await;
+    let name = deploy_sample(&mira).await;
+    let info = mira.until(&name, "live", 120).await;
+    assert_eq!(info["progress"], 1.0);
+    assert!(
+        info["steps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|step| step["state"] == "ok" && step["seconds"].is_number())
+    );
+    assert_eq!(info["error"], Value::Null);
+
+    // Its page, a static file and a database write.
+    let address = mira.address(&name).await;
+    let visitor = Person::new(&address);
+    let page = visitor.get("/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    let css = stylesheets(&page.text);
+    assert!(!css.is_empty(), "{}", page.text);
+    for sheet in &css {
+        assert_eq!(visitor.get(sheet).await.status, StatusCode::OK, "{sheet}");
+    }
+    assert_eq!(visitor.get("/static/admin/css/base.css").await.status, StatusCode::OK);
+    sign(&visitor, &address, "written before the redeployment").await;
+    assert!(visitor.get("/").await.text.contains("written before the redeployment"));
+
+    // A row written before a redeployment is read after it.
+    mira.redeploy(&name).await;
+    let second = |info: &Value| info["status"] == "live" && info["progress"] == 1.0;
+    mira.wait(&name, 10, |info| info["status"] == "deploying").await;
+    mira.wait(&name, 120, second).await;
+    assert!(visitor.get("/").await.text.contains("written before the redeployment"));
+
+    // Stopped and started outside the site, with another address: shown as what it is, and live again.
+    let id = info["instance_id"].as_str().unwrap().to_owned();
+    let cloud = site.cloud();
+    cloud.stop(&id.parse().unwrap()).await.unwrap();
+    let stopped = mira.until(&name, "stopped", 60).await;
+    assert_eq!(stopped["public_ip"], Value::Null);
+    cloud.start(&id.parse().unwrap()).await.unwrap();
+    let started = mira.until(&name, "live", 120).await;
+    assert_eq!(started["instance_id"], info["instance_id"], "the same machine");
+    assert_ne!(started["public_ip"], info["public_ip"], "another address");
+    let moved = Person::new(&mira.address(&name).await);
+    let page = moved.get("/").await;
+    assert_eq!(page.status, StatusCode::OK);
+    assert!(page.text.contains("written before the redeployment"));
+    sign(&moved, &mira.address(&name).await, "written at the new address").await;
+
+    // Nginx stopped as soon as the services were started: the check must see it.
+    let trap = "until grep -qs '^::ec step start ok' /var/log/ec-deployer/deploy.log; do sleep 0.02; done; \
+                systemctl stop nginx; while sleep 0.05; do systemctl stop nginx; done";
+    let arm = format!("cp /dev/null /run/armed; systemd-run --unit=trap bash -c \"{trap}\"");
+    let newest = "readlink -f /var/log/ec-deployer/deploy.log";
+    let before = site.exec(&id, &["bash", "-c", newest]).await;
+    // Armed for the next log only, not for the one that is there.
+    let wait = format!("while [ \"$({newest})\" = '{}' ]; do sleep 0.02; done", before.trim());
+    let armed = arm.replace("until grep", &format!("{wait}; until grep"));
+    site.exec(&id, &["bash", "-c", &armed]).await;
+    mira.redeploy(&name).await;
+    let failed = mira.wait(&name, 180, |info| info["error"] != Value::Null).await;
+    assert_eq!(failed["error"]["step"], "health", "{failed:#}");
+    site.exec(&id, &["bash", "-c", "systemctl stop trap; systemctl start nginx"]).await;
+}

@@ -1,0 +1,76 @@
+//! What a machine may leave behind on its host, as text that is compared before and after.
+
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
+
+use crate::site::Site;
+
+/// Mounts, addresses, routes, firewall rules, processes and the state directory's tree, a line each.
+pub fn trace(site: &Site) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    let mut keep = |kind: &str, text: &str| {
+        lines.extend(
+            text.lines().map(|line| format!("{kind}: {}", line.trim())).filter(|line| ours(line, site)),
+        );
+    };
+    keep("mount", &fs::read_to_string("/proc/self/mountinfo").unwrap());
+    keep("link", &output("ip", &["-o", "link"]));
+    keep("address", &output("ip", &["-o", "address"]));
+    keep("route", &output("ip", &["route", "show", "table", "all"]));
+    keep("neighbour", &output("ip", &["neighbour", "show", "nud", "permanent"]));
+    keep("iptables", &output("iptables-save", &[]));
+    keep("process", &processes());
+    let mut tree = Vec::new();
+    walk(&site.state_dir.join("local"), &mut tree);
+    keep("file", &tree.join("\n"));
+    lines
+}
+
+/// Other tests run beside this one: only what names this site's directory, bridge or subnet is its own.
+fn ours(line: &str, site: &Site) -> bool {
+    let [a, b, c, _] = site.network.gateway.octets();
+    line.contains(&site.network.bridge)
+        || line.contains(&format!("{a}.{b}.{c}."))
+        || line.contains(&*site.state_dir.to_string_lossy())
+}
+
+/// The two sides' difference, for a failing test to print.
+pub fn difference(before: &BTreeSet<String>, after: &BTreeSet<String>) -> String {
+    let gone = before.difference(after).map(|line| format!("- {line}"));
+    let new = after.difference(before).map(|line| format!("+ {line}"));
+    gone.chain(new).collect::<Vec<_>>().join("\n")
+}
+
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().unwrap();
+    // Counters and lifetimes change by themselves.
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines()
+        .map(|line| line.split(" [").next().unwrap_or(line).to_owned())
+        .filter(|line| !line.starts_with('#'))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Every process by its command line, without its number. The site itself is one of them.
+fn processes() -> String {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        if let Ok(command) = fs::read(entry.path().join("cmdline")) {
+            lines.push(String::from_utf8_lossy(&command).replace('\0', " "));
+        }
+    }
+    lines.join("\n")
+}
+
+fn walk(directory: &Path, into: &mut Vec<String>) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        into.push(path.display().to_string());
+        // An image's own thousands of files cannot change: its name is enough.
+        let inside = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if inside && !path.parent().is_some_and(|parent| parent.ends_with("images")) {
+            walk(&path, into);
+        }
+    }
+}
