@@ -68,6 +68,15 @@ SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = (
 if os.environ.get("EC_DEBUG") != "keep":
     DEBUG = False
 
+# Without DEBUG and without a word of the project, the reason of an error page would be told to nobody.
+if not _own.get("LOGGING"):
+    LOGGING = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["console"], "level": "WARNING"},
+    }
+
 # A key that is in a public repository is no secret; startproject marks its own so.
 if not _own.get("SECRET_KEY") or str(_own["SECRET_KEY"]).startswith("django-insecure-"):
     SECRET_KEY = os.environ["SECRET_KEY"]

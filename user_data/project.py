@@ -4,6 +4,7 @@ lines, to the file given: static and media URLs, databases, apps without migrati
 
 import os
 import sys
+from ast import literal_eval
 
 
 def patterns(entries, prefix=""):
@@ -19,10 +20,8 @@ def patterns(entries, prefix=""):
 
 def routes():
     """The project's routes, and whether something answers at `/`; None where its URLs do not load."""
-    import django
     from django.urls import Resolver404, get_resolver
 
-    django.setup()
     try:
         found = set(patterns(get_resolver().url_patterns))
     except Exception as error:
@@ -35,24 +34,27 @@ def routes():
         return found, False
 
 
-def with_debug():
+def routes_with_debug(settings):
     """The same, asked in a copy of this process where DEBUG is as the project has it."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.environ["EC_DEBUG"] = "keep"
+        settings.DEBUG = True
         try:
             with os.fdopen(writer, "w") as pipe, open(os.devnull, "w") as sys.stdout:
                 print(repr(routes()), file=pipe)
         finally:
             os._exit(0)
     os.close(writer)
-    return child, os.fdopen(reader)
+    with os.fdopen(reader) as pipe:
+        answer = literal_eval(pipe.read().strip() or "None")
+    os.waitpid(child, 0)
+    return answer
 
 
 def needs_debug(plain, debug):
     """Whether without DEBUG the page at `/` or most of the project's URLs are gone."""
-    if not plain or not debug:
+    if not plain:
         return False
     lost = debug[0] - plain[0]
     return (debug[1] and not plain[1]) or 2 * len(lost) > len(debug[0])
@@ -73,21 +75,18 @@ def unmigrated():
 
 
 def main(target):
-    child, pipe = with_debug()
-    plain = routes()
-    from ast import literal_eval
-
+    import django
     from django.conf import settings
 
-    debug = literal_eval(pipe.read().strip() or "None")
-    os.waitpid(child, 0)
+    django.setup()
     own = settings.EC_OWN
+    debug = routes_with_debug(settings) if own.get("DEBUG") else None
     facts = {
         "STATIC_URL": settings.STATIC_URL,
         "MEDIA_URL": settings.MEDIA_URL,
         "STATICFILES": int("django.contrib.staticfiles" in settings.INSTALLED_APPS),
         "ADMIN": int("django.contrib.admin" in settings.INSTALLED_APPS),
-        "DEBUG": "keep" if own.get("DEBUG") and needs_debug(plain, debug) else "",
+        "DEBUG": "keep" if debug and needs_debug(routes(), debug) else "",
         "UNMIGRATED": ",".join(unmigrated()),
         "DATABASES": ",".join(
             alias for alias, database in settings.DATABASES.items()
