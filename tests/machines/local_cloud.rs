@@ -15,6 +15,10 @@ use ec_django_deployer::{
     },
     domain::{DeploymentId, ImageId, InstanceId},
 };
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::mpsc};
 
 use crate::host::{Host, IMAGE_SCRIPT, answer};
@@ -230,7 +234,10 @@ async fn a_launch_killed_anywhere_and_repeated_is_one_machine_that_outlives_its_
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(wait));
-        crate::host::run("kill", &["-KILL", &format!("-{}", site.id())]);
+        // A system call, not the tool: some versions of `kill` read a group's number digit by digit.
+        let group = Pid::from_raw(site.id().try_into().unwrap());
+        assert!(group.as_raw() > 1);
+        killpg(group, Signal::SIGKILL).unwrap();
         site.wait().unwrap();
 
         let seen = host.cloud.list().await.unwrap();
