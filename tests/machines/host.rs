@@ -111,7 +111,9 @@ impl Host {
 
     /// An image to launch from.
     pub async fn image(&self) -> String {
+        let started = Instant::now();
         let (baked, log) = self.bake(1, IMAGE_SCRIPT).await;
+        println!("baked in {:.2} s", started.elapsed().as_secs_f64());
         baked.unwrap_or_else(|error| panic!("{error}: {log}")).cloud_ref
     }
 

@@ -88,7 +88,7 @@ impl Rooted {
         let (directory, name) = self.parent(path)?;
         let at = directory.path().join(name);
         match fs::remove_file(&at) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => std::os::unix::fs::symlink(target, at),
         }
     }
