@@ -86,6 +86,7 @@ async fn a_machine_lives_from_its_launch_to_its_end_and_leaves_nothing() {
     host.wait_for(&id, "test -e /var/lib/cloud/instance/boot-finished").await;
     assert_eq!(host.exec(&id, "cloud-id; cat /etc/baked").await, "nocloud\nbaked");
     assert_eq!(host.exec(&id, "systemctl --failed --no-legend").await, "");
+    assert_eq!(host.exec(&id, "stat --file-system --format=%T /tmp").await, "overlayfs");
     let console = String::from_utf8_lossy(&host.cloud.console(&id).await.unwrap()).into_owned();
     assert!(console.contains("cloud-init"), "{console}");
 

@@ -175,6 +175,8 @@ impl<'a> Place<'a> {
         words.extend(["--log".into(), self.console_log().into()]);
         words.extend(["--max".into(), CONSOLE.to_string().into(), "--".into()]);
         words.extend(["nsenter".into(), joined("--net=", &self.namespace()), "--".into()]);
+        // Its /tmp is on its disk, as on other clouds: in memory, a large installation would not fit.
+        words.extend(["env".into(), "SYSTEMD_NSPAWN_TMPFS_TMP=0".into()]);
         words.extend(["systemd-nspawn".into(), "--quiet".into(), "--boot".into()]);
         words.extend(processes::arguments(&self.name, &self.root()));
         // Nothing of the host's is taken from outside these lines: no .nspawn file, time zone, journal.
