@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        Mutex,
+        Mutex, Once,
         atomic::{AtomicU8, Ordering},
     },
     time::{Duration, Instant},
@@ -46,6 +46,8 @@ pub struct Host {
 impl Host {
     /// A part of its own, prepared.
     pub async fn new() -> Self {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(clear_killed_runs);
         let host = Self::of(Self::free_config());
         host.cloud.prepare().await.expect("this host can run machines");
         host
@@ -58,14 +60,21 @@ impl Host {
     /// Names and a network that nobody else here has.
     pub fn free_config() -> LocalConfig {
         static COUNT: AtomicU8 = AtomicU8::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let pid = std::process::id();
+        let config = Self::config(std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        fs::create_dir_all(&config.state_dir).unwrap();
+        for base in bases(&cache()) {
+            std::os::unix::fs::symlink(&base, config.state_dir.join(base.file_name().unwrap())).unwrap();
+        }
+        config
+    }
+
+    fn config(pid: u32, count: u8) -> LocalConfig {
         let in_use = run("ip", &["-4", "addr", "show"]);
         let gateway = (0..=255)
             .map(|n| Ipv4Addr::new(10, 230 + count % 10, (pid as u8).wrapping_add(n), 1))
             .find(|gateway| !in_use.contains(&format!("{gateway}/")))
             .expect("a free network");
-        let config = LocalConfig {
+        LocalConfig {
             state_dir: cache().join(format!("run-{pid}-{count}")),
             bridge: format!("ect{pid}x{count}"),
             gateway,
@@ -74,12 +83,7 @@ impl Host {
             site: format!("test-{pid}-{count}"),
             program: env!("CARGO_BIN_EXE_ec-deployer").into(),
             copy_host_trust: true,
-        };
-        fs::create_dir_all(&config.state_dir).unwrap();
-        for base in bases(&cache()) {
-            std::os::unix::fs::symlink(&base, config.state_dir.join(base.file_name().unwrap())).unwrap();
         }
-        config
     }
 
     /// Bakes an image of this script; gives what came of it, and its log.
@@ -107,7 +111,9 @@ impl Host {
 
     /// An image to launch from.
     pub async fn image(&self) -> String {
+        let started = Instant::now();
         let (baked, log) = self.bake(1, IMAGE_SCRIPT).await;
+        println!("baked in {:.2} s", started.elapsed().as_secs_f64());
         baked.unwrap_or_else(|error| panic!("{error}: {log}")).cloud_ref
     }
 
@@ -212,6 +218,20 @@ impl Drop for Host {
     }
 }
 
+/// Clears what a run of the tests left that was killed.
+fn clear_killed_runs() {
+    for entry in fs::read_dir(cache()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let Some((pid, count)) = name.strip_prefix("run-").and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if !command.contains("machines-") {
+            drop(Host::of(Host::config(pid.parse().unwrap(), count.parse().unwrap())));
+        }
+    }
+}
+
 /// What is kept from one run to the next.
 fn cache() -> PathBuf {
     let path = std::env::var_os("EC_TEST_STATE").map_or("/var/tmp/ec-deployer-tests".into(), PathBuf::from);
@@ -231,6 +251,11 @@ fn processes() -> String {
     let own = std::process::id().to_string();
     pids.filter(|pid| *pid != own)
         .filter_map(|pid| {
+            let state = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+            // One that is dead and not yet buried, which is up to the host's first process.
+            if state.rsplit_once(')')?.1.starts_with(" Z") {
+                return None;
+            }
             let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
             let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
             let line = String::from_utf8_lossy(&line).replace('\0', " ");

@@ -15,6 +15,10 @@ use ec_django_deployer::{
     },
     domain::{DeploymentId, ImageId, InstanceId},
 };
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::mpsc};
 
 use crate::host::{Host, IMAGE_SCRIPT, answer};
@@ -61,7 +65,7 @@ fn assert_same(before: &BTreeSet<String>, after: &BTreeSet<String>) {
 async fn a_machine_lives_from_its_launch_to_its_end_and_leaves_nothing() {
     let host = Host::new().await;
     let image = host.image().await;
-    assert_eq!(host.cloud.images().await.unwrap(), [image.clone()]);
+    assert_eq!(host.cloud.images().await.unwrap(), std::slice::from_ref(&image));
     let before = host.traces();
 
     // The same token twice, at once even, is one machine.
@@ -82,6 +86,7 @@ async fn a_machine_lives_from_its_launch_to_its_end_and_leaves_nothing() {
     host.wait_for(&id, "test -e /var/lib/cloud/instance/boot-finished").await;
     assert_eq!(host.exec(&id, "cloud-id; cat /etc/baked").await, "nocloud\nbaked");
     assert_eq!(host.exec(&id, "systemctl --failed --no-legend").await, "");
+    assert_eq!(host.exec(&id, "stat --file-system --format=%T /tmp").await, "overlayfs");
     let console = String::from_utf8_lossy(&host.cloud.console(&id).await.unwrap()).into_owned();
     assert!(console.contains("cloud-init"), "{console}");
 
@@ -210,7 +215,7 @@ async fn a_bake_that_fails_or_is_given_up_leaves_no_builder_and_no_image() {
     while log.recv().await.is_some() {}
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_same(&before, &host.traces());
-    assert_eq!(host.cloud.images().await.unwrap(), [image.clone()]);
+    assert_eq!(host.cloud.images().await.unwrap(), std::slice::from_ref(&image));
 
     // A bake of the same number and script after it is done is the same image.
     assert_eq!(host.bake(1, IMAGE_SCRIPT).await.0.unwrap().cloud_ref, image);
@@ -218,21 +223,19 @@ async fn a_bake_that_fails_or_is_given_up_leaves_no_builder_and_no_image() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_launch_killed_anywhere_and_repeated_is_one_machine_that_outlives_its_site() {
+    // This test is also the site that it starts and kills.
+    if let Ok(text) = std::env::var("EC_TEST_SITE") {
+        return be_a_site(&text).await;
+    }
     let host = Host::new().await;
     let image = host.image().await;
     let before = host.traces();
     for (n, wait) in [1, 15, 30, 45, 60, 80, 100, 130, 160, 200, 250, 350].into_iter().enumerate() {
         let token = format!("token-{n}");
-        let mut site = Command::new(std::env::current_exe().unwrap())
-            .args(["local_cloud::a_site_to_be_killed", "--exact", "--ignored"])
-            .env("EC_TEST_SITE", site_text(&host.config, &token, &image))
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(wait));
-        crate::host::run("kill", &["-KILL", &format!("-{}", site.id())]);
-        site.wait().unwrap();
-
+        let site = |verb| {
+            kill_a_site(site_text(&host.config, verb, &token, &image), Duration::from_millis(wait));
+        };
+        site("launch");
         let seen = host.cloud.list().await.unwrap();
         let machine = host.cloud.launch(&host.request(&token, &image, SERVE)).await.unwrap();
         println!("killed after {wait} ms, then {seen:?}");
@@ -240,28 +243,48 @@ async fn a_launch_killed_anywhere_and_repeated_is_one_machine_that_outlives_its_
         assert_eq!(only(&host).await, machine);
         page(machine.public_ip.unwrap()).await;
         assert_eq!(host.exec(&machine.id, "cat /root/runs").await, "run");
+        // What ends it may be killed as well.
+        site(if n % 2 == 0 { "terminate" } else { "stop" });
         host.cloud.terminate(&machine.id).await.unwrap();
+        assert_same(&before, &host.traces());
     }
-    assert_same(&before, &host.traces());
 }
 
-fn site_text(config: &LocalConfig, token: &str, image: &str) -> String {
+/// Starts a site that does this, and after so long kills it with all its process group.
+fn kill_a_site(text: String, after: Duration) {
+    let mut site = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "local_cloud::a_launch_killed_anywhere_and_repeated_is_one_machine_that_outlives_its_site",
+        ])
+        .env("EC_TEST_SITE", text)
+        .process_group(0)
+        .spawn()
+        .unwrap();
+    std::thread::sleep(after);
+    // A system call, not the tool: some versions of `kill` read a group's number digit by digit.
+    let group = Pid::from_raw(site.id().try_into().unwrap());
+    assert!(group.as_raw() > 1);
+    killpg(group, Signal::SIGKILL).unwrap();
+    site.wait().unwrap();
+}
+
+fn site_text(config: &LocalConfig, verb: &str, token: &str, image: &str) -> String {
     [
         &config.state_dir.display().to_string(),
         &config.bridge,
         &config.gateway.to_string(),
         &config.site,
+        verb,
         token,
         image,
     ]
     .join("\n")
 }
 
-#[tokio::test]
-#[ignore = "the site of another test, which starts and kills it"]
-async fn a_site_to_be_killed() {
-    let text = std::env::var("EC_TEST_SITE").unwrap();
-    let [state_dir, bridge, gateway, site, token, image] = text.split('\n').collect::<Vec<_>>()[..] else {
+async fn be_a_site(text: &str) {
+    let [state_dir, bridge, gateway, site, verb, token, image] = text.split('\n').collect::<Vec<_>>()[..]
+    else {
         panic!("{text}")
     };
     let config = LocalConfig {
@@ -277,7 +300,13 @@ async fn a_site_to_be_killed() {
     // Not a `Host`: that would clear up behind itself.
     let host = std::mem::ManuallyDrop::new(Host::of(config.clone()));
     let request = host.request(token, image, SERVE);
-    Local::new(config).launch(&request).await.unwrap();
+    let cloud = Local::new(config);
+    let id = cloud.launch(&request).await.unwrap().id;
+    match verb {
+        "terminate" => cloud.terminate(&id).await.unwrap(),
+        "stop" => cloud.stop(&id).await.unwrap(),
+        _ => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

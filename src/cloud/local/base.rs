@@ -342,6 +342,11 @@ mod tests {
             ("HTTP_PROXY", "http://$(id)"),
         ];
         let text = environment(host.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        PIP_CERT=/etc/ssl/certs/ca-certificates.crt
+        REQUESTS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt
+        SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
+        https_proxy=http://proxy:3128
+        ");
     }
 }

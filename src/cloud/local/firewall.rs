@@ -178,6 +178,30 @@ mod tests {
     #[test]
     fn rules_open_the_callback_port_and_dns_and_end_in_a_refusal() {
         let firewall = Firewall { bridge: "ec0", subnet: "10.213.0.0/24".to_owned(), ..FIREWALL };
-        insta::assert_snapshot!(firewall.rules(), @"");
+        insta::assert_snapshot!(firewall.rules(), @r"
+        *filter
+        :EC-ec0-IN - [0:0]
+        -A EC-ec0-IN -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+        -A EC-ec0-IN ! -s 10.213.0.0/24 -j DROP
+        -A EC-ec0-IN -d 10.213.0.1/32 -p tcp --dport 8001 -j ACCEPT
+        -A EC-ec0-IN -p udp --dport 53 -j ACCEPT
+        -A EC-ec0-IN -p tcp --dport 53 -j ACCEPT
+        -A EC-ec0-IN -j REJECT --reject-with icmp-admin-prohibited
+        :EC-ec0-FWD - [0:0]
+        -A EC-ec0-FWD -o ec0 -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
+        -A EC-ec0-FWD -o ec0 -j REJECT --reject-with icmp-admin-prohibited
+        -A EC-ec0-FWD ! -s 10.213.0.0/24 -j DROP
+        -A EC-ec0-FWD -d 169.254.0.0/16 -j REJECT --reject-with icmp-admin-prohibited
+        -A EC-ec0-FWD -j ACCEPT
+        COMMIT
+        *mangle
+        :EC-ec0-DENY - [0:0]
+        -A EC-ec0-DENY -m conntrack --ctstate NEW,INVALID -j DROP
+        COMMIT
+        *nat
+        :EC-ec0-NAT - [0:0]
+        -A EC-ec0-NAT -j MASQUERADE
+        COMMIT
+        ");
     }
 }

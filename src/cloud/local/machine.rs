@@ -202,9 +202,15 @@ pub(super) fn sweep(paths: &Paths) -> Result<(), CloudError> {
         let Some(id) = name.strip_prefix(".new-").or_else(|| name.strip_prefix(".gone-")) else { continue };
         if let Some(lock) = Lock::try_hold(&paths.place_lock(id)).map_err(unwritable)? {
             remove(&entry.path()).map_err(unwritable)?;
-            if !paths.machine(id).exists() {
-                lock.remove().map_err(unwritable)?;
-            }
+            drop(lock);
+        }
+    }
+    for file in names_in(&paths.locks()).map_err(unwritable)? {
+        if let Some(label) = file.strip_suffix(".lock")
+            && let Some(lock) = Lock::try_hold(&paths.place_lock(label)).map_err(unwritable)?
+            && !paths.has_place(label)
+        {
+            lock.remove().map_err(unwritable)?;
         }
     }
     Ok(())

@@ -65,13 +65,15 @@ impl Network<'_> {
         })
     }
 
-    /// Makes the bridge with its address, where it is not there.
+    /// Makes the bridge with its address, where it is not there, and takes away rules that no machine
+    /// needs any more: a launch may have been cut short.
     ///
     /// # Errors
     /// Where its name or its network is someone else's.
     pub(super) fn make_bridge(&self) -> Result<(), CloudError> {
         let _lock = self.lock()?;
-        self.bridge_up()
+        self.bridge_up()?;
+        if self.has_ports() { Ok(()) } else { self.firewall().lower() }
     }
 
     fn bridge_up(&self) -> Result<(), CloudError> {

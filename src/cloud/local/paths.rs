@@ -97,7 +97,8 @@ impl Paths {
         self.state.join("newest-address")
     }
 
-    fn locks(&self) -> PathBuf {
+    /// The directory of the locks.
+    pub(super) fn locks(&self) -> PathBuf {
         self.state.join("locks")
     }
 

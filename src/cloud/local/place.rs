@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
@@ -145,7 +145,8 @@ impl<'a> Place<'a> {
             let mut command = tool("systemd-run");
             command
                 .args(["--quiet", "--collect", "--slice=machine.slice", "--service-type=exec"])
-                .arg(format!("--unit=ec-machine-{}.service", self.name))
+                // A unit that has just ended may still be known by its name.
+                .arg(format!("--unit=ec-machine-{}-{}.service", self.name, boot_number()))
                 .arg(format!("--description=Machine {}", self.name))
                 .args(["--setenv=TERM=dumb", "--"]);
             command
@@ -174,6 +175,8 @@ impl<'a> Place<'a> {
         words.extend(["--log".into(), self.console_log().into()]);
         words.extend(["--max".into(), CONSOLE.to_string().into(), "--".into()]);
         words.extend(["nsenter".into(), joined("--net=", &self.namespace()), "--".into()]);
+        // Its /tmp is on its disk, as on other clouds: in memory, a large installation would not fit.
+        words.extend(["env".into(), "SYSTEMD_NSPAWN_TMPFS_TMP=0".into()]);
         words.extend(["systemd-nspawn".into(), "--quiet".into(), "--boot".into()]);
         words.extend(processes::arguments(&self.name, &self.root()));
         // Nothing of the host's is taken from outside these lines: no .nspawn file, time zone, journal.
@@ -290,7 +293,11 @@ impl<'a> Place<'a> {
         self.network().detach(&self.port(&namespace))?;
         mounts::unmount(&self.directory)?;
         // systemd-nspawn leaves these where it was killed; nobody else uses them.
-        let _ = fs::remove_dir(Path::new("/run/systemd/nspawn/propagate").join(&self.name));
+        for kind in ["propagate", "unix-export"] {
+            let left = Path::new("/run/systemd/nspawn").join(kind).join(&self.name);
+            mounts::unmount(&left)?;
+            let _ = fs::remove_dir(left);
+        }
         let _ = remove(&self.directory.join(".#root.lck"));
         for group in self.groups() {
             remove_group(&group);
@@ -342,6 +349,11 @@ impl<'a> Place<'a> {
     pub(super) fn address(&self) -> std::io::Result<Option<Ipv4Addr>> {
         self.network().address_of(&self.label)
     }
+}
+
+/// A number that no other boot here has: milliseconds since 1970.
+fn boot_number() -> u128 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis()
 }
 
 /// Moves the shell into control groups and becomes what follows `--`.
