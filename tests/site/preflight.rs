@@ -12,6 +12,7 @@ use axum::{
 use ec_django_deployer::{
     domain::{Database, Dependencies, Encoding, Plan, UserId},
     preflight::{Field, Finding, Limits, Preflight, Request},
+    samples::Samples,
 };
 use futures_util::StreamExt;
 use tempfile::TempDir;
@@ -157,6 +158,18 @@ async fn a_database_that_is_not_set_up_yet_is_a_warning() {
     let plan = plan_of(&files).await;
     assert_eq!(plan.database, Database::Postgresql);
     assert!(plan.warnings.iter().any(|warning| warning.contains("PostgreSQL")), "{:?}", plan.warnings);
+}
+
+#[tokio::test]
+async fn each_sample_has_a_plan_without_a_warning() {
+    let host = GitHost::start().await;
+    Samples::prepare(host.directory()).unwrap();
+    for name in Samples::NAMES {
+        let asked = Request { project: name.parse().unwrap(), ..request(&host, &format!("/samples/{name}")) };
+        let plan = Site::new().preflight.plan(&asked).await.unwrap();
+        assert!(plan.warnings.is_empty(), "{name}: {:?}", plan.warnings);
+        assert!(plan.wsgi.is_some() && plan.migrations > 0, "{plan:?}");
+    }
 }
 
 #[tokio::test]
@@ -433,4 +446,89 @@ async fn a_closed_state_directory_is_no_hindrance() {
     let host = GitHost::start().await;
     host.with_files("shop", &PLAIN);
     preflight.plan(&request(&host, "/samples/shop")).await.unwrap();
+}
+
+#[tokio::test]
+async fn names_that_are_made_to_mislead_are_shown_harmless() {
+    let host = GitHost::start().await;
+    let repository = host.repository("shop");
+    let hostile: [(&str, &str, &[u8]); 5] = [
+        ("100644", "a\nb\u{202e}c<script>/deep/manage.py", MANAGE.as_bytes()),
+        ("100644", "$(reboot)/manage.py", MANAGE.as_bytes()),
+        ("100644", "-rf/manage.py", MANAGE.as_bytes()),
+        ("100644", "back end/manage.py", MANAGE.as_bytes()),
+        ("100644", "\"quoted\"\t/manage.py", MANAGE.as_bytes()),
+    ];
+    repository.commit_modes("x\x1b[2J\u{202e}evil\n\nbody", &hostile);
+    let site = Site::new();
+    let (_, message, suggestions) = only(site.look(&host, "/samples/shop").await);
+    assert!(suggestions.is_empty(), "{suggestions:?}");
+    assert!(!message.contains(|c: char| c.is_control() || c == '\u{202e}'), "{message:?}");
+
+    let mut files: Vec<_> = PLAIN.iter().map(|(path, text)| ("100644", *path, text.as_bytes())).collect();
+    files.extend(hostile);
+    repository.commit_modes("x\x1b[2J\u{202e}evil\n\nbody", &files);
+    assert_eq!(site.look(&host, "/samples/shop").await.unwrap().subject, "x[2Jevil");
+}
+
+#[tokio::test]
+async fn thousands_of_files_are_no_hindrance() {
+    let host = GitHost::start().await;
+    let repository = host.with_files("shop", &PLAIN);
+    let object = repository.git_with(&["hash-object", "-w", "--stdin"], b"x = 1\n");
+    let index: String =
+        (0..20_000).map(|n| format!("100644 {object}\tshop/a{}/m{n}.py\0", n % 100)).collect();
+    repository.git_with(&["update-index", "-z", "--index-info"], index.as_bytes());
+    let tree = repository.git(&["write-tree"]);
+    repository.commit_tree(&tree, "Many");
+    Site::new().look(&host, "/samples/shop").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_tree_that_unfolds_without_end_is_too_large() {
+    // Twelve trees, each ten times the one before: a trillion paths in a few hundred bytes.
+    let host = GitHost::start().await;
+    let repository = host.repository("shop");
+    let blob = repository.git_with(&["hash-object", "-w", "--stdin"], b"x");
+    let mut entry = format!("100644 blob {blob}");
+    for _ in 0..12 {
+        let lines: String = (0..10).map(|n| format!("{entry}\tn{n}\n")).collect();
+        entry = format!("040000 tree {}", repository.git_with(&["mktree"], lines.as_bytes()));
+    }
+    repository.commit_tree(entry.rsplit(' ').next().unwrap(), "x");
+    let site = Site::with_limits(Limits { time: Duration::from_secs(10), ..Limits::default() });
+    let begin = Instant::now();
+    let (field, message, _) = only(site.look(&host, "/samples/shop").await);
+    assert_eq!(field, Field::Repo);
+    assert!(message.contains("too large") || message.contains("within 10 seconds"), "{message}");
+    assert!(begin.elapsed() < Duration::from_secs(12));
+    assert!(site.is_clean().await);
+}
+
+#[tokio::test]
+async fn a_tree_of_endless_depth_is_no_crash() {
+    let host = GitHost::start().await;
+    let repository = host.repository("shop");
+    let blob = repository.git_with(&["hash-object", "-w", "--stdin"], b"x");
+    let mut entry = format!("100644 blob {blob}");
+    for _ in 0..600 {
+        entry =
+            format!("040000 tree {}", repository.git_with(&["mktree"], format!("{entry}\td\n").as_bytes()));
+    }
+    repository.commit_tree(entry.rsplit(' ').next().unwrap(), "x");
+    let (_, message, _) = only(Site::new().look(&host, "/samples/shop").await);
+    assert!(message.contains("There is no directory"), "{message}");
+}
+
+#[tokio::test]
+async fn a_file_that_inflates_a_thousandfold_is_not_read() {
+    let host = GitHost::start().await;
+    let repository = host.repository("shop");
+    // The server sends it all the same.
+    repository.git(&["config", "uploadpack.allowFilter", "false"]);
+    let zeros = vec![b'#'; 64 << 20];
+    let mut files: Vec<_> = PLAIN.iter().map(|(path, text)| ("100644", *path, text.as_bytes())).collect();
+    files.push(("100644", "shop/shop/local.py", &zeros));
+    repository.commit_modes("x", &files);
+    Site::new().look(&host, "/samples/shop").await.unwrap();
 }
