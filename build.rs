@@ -30,12 +30,9 @@ fn main() -> io::Result<()> {
 fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for path in sorted(directory)? {
         let name = name_of(&path);
-        let left_behind = name == "__pycache__"
-            || name == ".git"
-            || name.ends_with(".pyc")
-            || name.ends_with(".sqlite3")
-            || name.ends_with(".sqlite3-journal");
-        if left_behind {
+        let left_behind =
+            matches!(name.as_str(), "__pycache__" | ".git" | "db.sqlite3" | "db.sqlite3-journal");
+        if left_behind || name.ends_with(".pyc") {
             continue;
         }
         if path.is_dir() { collect(&path, files)? } else { files.push(path) }

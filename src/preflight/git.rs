@@ -96,13 +96,20 @@ impl Git<'_> {
             .arg(format!("--filter={BLOB_LIMIT}"))
             .args(["--end-of-options", &repo.clone_url(), &format!("+refs/heads/{branch}:{TIP}")]);
         let output = finish(&mut command, 1 << 20).await?;
-        if output.status.success() {
-            Ok(())
-        } else if self.is_full() {
-            Err(RemoteError::TooLarge)
-        } else {
-            Err(RemoteError::of_git(&output.stderr))
+        if !output.status.success() {
+            let full = self.is_full();
+            return Err(if full { RemoteError::TooLarge } else { RemoteError::of_git(&output.stderr) });
         }
+        self.forget(repo).await
+    }
+
+    /// Forgets where what was not fetched could be had. `GIT_NO_LAZY_FETCH` alone is not enough: versions before
+    /// 2.45 do not know it, and fail on a missing file where they may not fetch it.
+    async fn forget(self, repo: &RepoUrl) -> Result<(), RemoteError> {
+        let mut command = self.offline();
+        command.args(["config", "--local", "--remove-section", &format!("remote.{}", repo.clone_url())]);
+        // Where there is no such section, there is nothing to forget.
+        finish(&mut command, 4096).await.map(|_| ())
     }
 
     /// Whether a file has reached the limit: the kernel ends the program that writes it, and git says only that
@@ -129,7 +136,7 @@ impl Git<'_> {
         command
     }
 
-    /// git that may speak to nobody: a file that was not fetched is missing, and is not fetched when it is read.
+    /// git that may speak to nobody: a file that was not fetched is missing, and cannot be fetched by reading it.
     fn offline(self) -> Command {
         let limits =
             process::Limits { file_size: self.limits.size, memory: MEMORY, time: self.limits.time + GRACE };

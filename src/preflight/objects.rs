@@ -79,24 +79,39 @@ async fn tree(git: Git<'_>, commit: &str) -> Result<BTreeMap<String, Entry>, Rem
     Ok(entries)
 }
 
-/// Paths and objects of the files worth reading: the project's own first, the shallow ones first. Links are not
-/// followed.
+/// Paths and objects of the files worth reading: those that say how the project is run first, then the project's
+/// own, the shallow ones before the deep. Links are not followed.
 fn interesting(snapshot: &Snapshot, project: &ProjectName) -> Vec<(String, String)> {
+    let own = join(project.as_str(), "");
     let mut files: Vec<_> = snapshot
         .entries()
         .filter_map(|(path, entry)| {
             let Entry::File(object) = entry else { return None };
-            let outside = !path.starts_with(&join(project.as_str(), ""));
+            let outside = !path.starts_with(&own);
             let python = path.ends_with(".py") && (!outside || depth(path) <= OUTSIDE_DEPTH);
             let wanted = !is_foreign(path) && (python || is_declaration(path));
-            // Migrations last: they are many, and only tell the version that made them.
-            let last = path.contains("/migrations/");
-            wanted.then(|| ((last, outside, depth(path)), path.to_owned(), object.clone()))
+            wanted.then(|| ((rank(path), outside, depth(path)), path.to_owned(), object.clone()))
         })
         .collect();
     files.sort();
     files.truncate(FILES_READ);
     files.into_iter().map(|(_, path, object)| (path, object)).collect()
+}
+
+/// How soon a file is read, where there are too many: the lower the sooner.
+fn rank(path: &str) -> u8 {
+    let name = file_name(path);
+    let lower = path.to_ascii_lowercase();
+    if matches!(name, "manage.py" | "wsgi.py") || is_declaration(path) {
+        0
+    } else if lower.contains("settings") || lower.contains("config") {
+        1
+    } else if lower.contains("/migrations/") {
+        // They are many, and only tell the version that made them.
+        3
+    } else {
+        2
+    }
 }
 
 /// Whether a file may list what the project needs.
@@ -197,13 +212,14 @@ mod tests {
     }
 
     #[test]
-    fn the_project_is_read_before_its_surroundings_and_migrations_last() {
+    fn what_matters_is_read_first_and_migrations_last() {
         let snapshot = Snapshot::of(&[
             ("a/b.py", ""),
             ("requirements.txt", ""),
             ("shop/app/migrations/0001_initial.py", ""),
             ("shop/app/models.py", ""),
             ("shop/manage.py", ""),
+            ("shop/shop/settings.py", ""),
             ("shop/static/site.css", ""),
             ("shop/venv/lib/x.py", ""),
         ]);
@@ -213,8 +229,9 @@ mod tests {
             paths,
             [
                 "shop/manage.py",
-                "shop/app/models.py",
                 "requirements.txt",
+                "shop/shop/settings.py",
+                "shop/app/models.py",
                 "a/b.py",
                 "shop/app/migrations/0001_initial.py"
             ]

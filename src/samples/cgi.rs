@@ -81,8 +81,9 @@ fn command(repository: &Path, account: Option<Account>, request: &Request) -> to
     let limits = Limits { file_size: 0, memory: MEMORY, time: TIME + Duration::from_secs(5) };
     let mut command = process::command("git", account, limits);
     command
-        // git refuses a repository of another account unless it is told that this is meant.
-        .arg("-c")
+        // git refuses a repository of another account unless it is told that this is meant. Versions up to 2.45
+        // compare with the path as the program that is started in the repository has it, later ones the real one.
+        .args(["-c", "safe.directory=.", "-c"])
         .arg(format!("safe.directory={}", repository.display()))
         .arg("http-backend")
         .current_dir(repository)

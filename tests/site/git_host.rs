@@ -4,7 +4,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -48,6 +48,11 @@ impl GitHost {
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { directory, address, serving }
+    }
+
+    /// Where its repositories are.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// An empty repository.

@@ -1,19 +1,15 @@
-//! Preflight against real repositories over a real connection, and against hosts that behave badly.
+//! Preflight against real repositories over a real connection.
 
-use std::time::{Duration, Instant};
+mod hostile;
 
-use axum::{
-    Router,
-    body::{Body, Bytes},
-    http::{StatusCode, header},
-    response::Response,
-    routing::{any, get},
-};
+use std::time::Duration;
+
+use axum::{Router, routing::get};
 use ec_django_deployer::{
     domain::{Database, Dependencies, Encoding, Plan, UserId},
     preflight::{Field, Finding, Limits, Preflight, Request},
+    samples::Samples,
 };
-use futures_util::StreamExt;
 use tempfile::TempDir;
 
 use crate::git_host::GitHost;
@@ -160,6 +156,18 @@ async fn a_database_that_is_not_set_up_yet_is_a_warning() {
 }
 
 #[tokio::test]
+async fn each_sample_has_a_plan_without_a_warning() {
+    let host = GitHost::start().await;
+    Samples::prepare(host.directory()).unwrap();
+    for name in Samples::NAMES {
+        let asked = Request { project: name.parse().unwrap(), ..request(&host, &format!("/samples/{name}")) };
+        let plan = Site::new().preflight.plan(&asked).await.unwrap();
+        assert!(plan.warnings.is_empty(), "{name}: {:?}", plan.warnings);
+        assert!(plan.wsgi.is_some() && plan.migrations > 0, "{plan:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_wrong_directory_gets_the_right_one_offered() {
     let (field, message, suggestions) =
         finding_of(&[("backend/manage.py", MANAGE), ("shop/static/site.css", "")]).await;
@@ -265,141 +273,6 @@ async fn a_repository_over_the_limit_is_too_large() {
     assert_eq!(field, Field::Repo);
     assert!(message.contains("too large") && message.contains("1 MB"), "{message}");
     assert!(site.is_clean().await);
-}
-
-/// A host whose every answer is `status`.
-fn answers(status: StatusCode, name: &'static str, value: String) -> Router {
-    let answer = move || {
-        let value = value.clone();
-        async move { Response::builder().status(status).header(name, value).body(Body::from("No.\n")).unwrap() }
-    };
-    Router::new().route("/you/{*rest}", any(answer))
-}
-
-#[tokio::test]
-async fn hosts_that_refuse() {
-    let site = Site::new();
-    for (status, said) in [
-        (StatusCode::NOT_FOUND, "There is no public repository \u{201c}you/shop\u{201d}"),
-        (StatusCode::UNAUTHORIZED, "private repositories cannot be deployed yet"),
-        (StatusCode::TOO_MANY_REQUESTS, "it answered 429"),
-        (StatusCode::INTERNAL_SERVER_ERROR, "it answered 500"),
-        (StatusCode::OK, "is not a git repository"),
-    ] {
-        let host =
-            GitHost::start_with(answers(status, "www-authenticate", "Basic realm=\"x\"".to_owned())).await;
-        let (field, message, _) = only(site.look(&host, "/you/shop").await);
-        assert_eq!(field, Field::Repo);
-        assert!(message.contains(said), "{status}: {message}");
-    }
-    let host = GitHost::start().await;
-    let (_, message, _) = only(site.look(&host, "/samples/none").await);
-    assert!(message.contains("no public repository"), "{message}");
-}
-
-#[tokio::test]
-async fn a_redirect_is_not_followed() {
-    let elsewhere = GitHost::start().await;
-    elsewhere.with_files("shop", &PLAIN);
-    let target = elsewhere.url("/samples/shop.git/info/refs?service=git-upload-pack");
-    for status in [StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND, StatusCode::TEMPORARY_REDIRECT] {
-        let host = GitHost::start_with(answers(status, "location", target.clone())).await;
-        let (field, message, _) = only(Site::new().look(&host, "/you/shop").await);
-        assert_eq!(field, Field::Repo);
-        assert!(message.contains("leads to another one"), "{message}");
-    }
-}
-
-#[tokio::test]
-async fn a_host_that_is_not_there() {
-    let host = GitHost::start().await;
-    let gone = request(&host, "/you/shop");
-    drop(host);
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    let (field, message, _) = only(Site::new().preflight.plan(&gone).await);
-    assert_eq!(field, Field::Repo);
-    assert!(message.contains("could not be reached") || message.contains("no public"), "{message}");
-}
-
-/// Limits for hosts that keep one waiting.
-fn impatient() -> Limits {
-    Limits { time: Duration::from_secs(2), ..Limits::default() }
-}
-
-/// A host that answers the first question with `first`.
-fn endless(first: Body) -> Router {
-    let first = std::sync::Arc::new(std::sync::Mutex::new(Some(first)));
-    let answer = move || {
-        let body = first.lock().unwrap().take().unwrap_or_default();
-        async move {
-            Response::builder()
-                .header(header::CONTENT_TYPE, "application/x-git-upload-pack-advertisement")
-                .body(body)
-                .unwrap()
-        }
-    };
-    Router::new().route("/you/{repo}/info/refs", get(answer))
-}
-
-#[tokio::test]
-async fn a_host_that_never_answers_is_left() {
-    let hang = Router::new().route("/you/{*rest}", get(std::future::pending::<String>));
-    let host = GitHost::start_with(hang).await;
-    let site = Site::with_limits(impatient());
-    let begin = Instant::now();
-    let (field, message, _) = only(site.look(&host, "/you/shop").await);
-    assert_eq!(field, Field::Repo);
-    assert!(message.contains("within 2 seconds"), "{message}");
-    assert!(begin.elapsed() < Duration::from_secs(4));
-    assert!(site.is_clean().await);
-}
-
-#[tokio::test]
-async fn a_host_that_never_ends_is_left() {
-    let line = Bytes::from_static(b"003f1234567890123456789012345678901234567890 refs/heads/abcdefg\n");
-    let head = Bytes::from_static(b"001e# service=git-upload-pack\n0000");
-    let lines = futures_util::stream::iter([head]).chain(futures_util::stream::repeat(line));
-    let host = GitHost::start_with(endless(Body::from_stream(lines.map(Ok::<_, std::io::Error>)))).await;
-    let site = Site::with_limits(impatient());
-    let (field, message, _) = only(site.look(&host, "/you/shop").await);
-    assert_eq!(field, Field::Repo);
-    assert!(message.contains("within 2 seconds") || message.contains("too large"), "{message}");
-    assert!(site.is_clean().await);
-}
-
-#[tokio::test]
-async fn garbage_is_no_repository() {
-    let host = GitHost::start_with(endless(Body::from("garbage"))).await;
-    let (field, message, _) = only(Site::new().look(&host, "/you/shop").await);
-    assert_eq!(field, Field::Repo);
-    assert!(message.contains("is not a git repository"), "{message}");
-}
-
-#[tokio::test]
-async fn a_look_that_is_given_up_leaves_nothing_running() {
-    let hang = Router::new().route("/you/{*rest}", get(std::future::pending::<String>));
-    let host = GitHost::start_with(hang).await;
-    let site = Site::new();
-    let asked = request(&host, "/you/shop");
-    let look = tokio::time::timeout(Duration::from_millis(700), site.preflight.plan(&asked));
-    assert!(look.await.is_err());
-    let url = asked.repo.clone_url();
-    for _ in 0..50 {
-        if !is_running(&url) {
-            assert!(site.is_clean().await);
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("git still asks for {url}");
-}
-
-/// Whether any program has `argument` on its command line.
-fn is_running(argument: &str) -> bool {
-    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        std::fs::read(entry.path().join("cmdline"))
-            .is_ok_and(|line| line.split(|&byte| byte == 0).any(|word| word == argument.as_bytes()))
-    })
 }
 
 #[tokio::test]
