@@ -130,7 +130,8 @@ async fn another_persons_name_is_taken_and_ones_own_is_asked_for_once_more() {
 
     let (row, _) = app.ids("shop1").await;
     app.store.want(row, Wanted::Absent).await.unwrap();
-    let answer = mira.post("/instances/new", &fields).await;
+    let later = [&fields[..], &[("description", "another wish")]].concat();
+    let answer = mira.post("/instances/new", &later).await;
     assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
     answer.has("This instance is being terminated.");
 }
@@ -187,7 +188,8 @@ async fn a_terminated_instance_is_deployed_again_from_the_form_filled_in() {
     for value in [REPO, "backend", "shop1", "spring", "Shop and stock"] {
         page.has(&format!("value=\"{value}\""));
     }
-    assert_eq!(mira.post("/instances/new", &fields).await.location(), "/instances/shop1");
+    let again = [&fields[..4], &[("description", "Shop and stock, again")]].concat();
+    assert_eq!(mira.post("/instances/new", &again).await.location(), "/instances/shop1");
     assert_eq!(app.found("shop1").await.newest.unwrap().number, 2);
     let mut aiko = app.owner("aiko").await;
     assert_eq!(aiko.get("/instances/new?again=shop1").await.status, StatusCode::NOT_FOUND);

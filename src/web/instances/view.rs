@@ -90,7 +90,7 @@ pub struct View {
     pub findings: Vec<String>,
     /// The token of the forms.
     pub csrf: String,
-    /// Whether a script asks for it: then buttons that need one are shown.
+    /// Whether a script asks for it: then what only a script can serve is shown.
     pub scripted: bool,
 }
 
@@ -617,6 +617,21 @@ impl View {
         !self.is_wanted()
             && !matches!(self.instance.status, Status::Terminating | Status::Terminated)
             && self.kind != Kind::Past
+    }
+
+    /// What a page that moves shows besides the parts that are sent one by one.
+    pub fn frame(&self) -> String {
+        format!(
+            "{:?}",
+            (
+                &self.instance.description,
+                &self.instance.repo,
+                self.can_terminate(),
+                self.notice(),
+                self.waiting().map(|waiting| waiting.id),
+                self.history.iter().map(|deployment| (deployment.id, deployment.outcome)).collect::<Vec<_>>(),
+            )
+        )
     }
 
     /// The notice, as HTML.
