@@ -70,6 +70,11 @@ async fn the_page_says_what_is_awaited_from_the_form_to_live() {
     page.has_not("<basket>");
     mira.get("/instances").await.has("aria-label=\"Deployment of shop1\">2 %");
 
+    app.log(deployment, "ne\n::ec step gunicorn ok 0.62\n").await;
+    let page = mira.get("/instances/shop1").await;
+    page.has("<p class=\"now\" id=\"now\" role=\"status\">Clone the project</p>");
+    page.has("Step 3 of 11");
+
     app.store.set_public_ip(row, Some("2001:db8::7".parse().unwrap())).await.unwrap();
     mira.get("/instances/shop1").await.has("href=\"http://[2001:db8::7]/\"");
 }
