@@ -94,6 +94,10 @@ fn cookie_name(site: &Site) -> &'static str {
     if site.settings.secure_cookies { "__Host-ec-door" } else { "ec-door" }
 }
 
+/// A form of one button: nothing but its token.
+#[derive(serde::Deserialize)]
+pub struct NoFields {}
+
 /// The fields of a form whose token was right.
 pub struct CheckedForm<T>(pub T);
 

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
 
-use super::{CheckedForm, Csrf, Visit, password, session};
+use super::{CheckedForm, Csrf, NoFields, Visit, password, session};
 use crate::web::{
     Site,
     address::ClientAddress,
@@ -102,7 +102,7 @@ async fn sign_in(
     Ok(Redirect::to(next.path()).into_response())
 }
 
-async fn sign_out(session: Session, _form: CheckedForm<()>) -> Result<Redirect, WebError> {
+async fn sign_out(session: Session, _form: CheckedForm<NoFields>) -> Result<Redirect, WebError> {
     session.flush().await?;
     Ok(Redirect::to("/login"))
 }

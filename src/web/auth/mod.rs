@@ -8,7 +8,7 @@ mod setup;
 mod throttle;
 
 use axum::Router;
-pub use csrf::{CheckedForm, Csrf};
+pub use csrf::{CheckedForm, Csrf, NoFields};
 pub use password::{PasswordError, check_password_rules, hash_password};
 pub use session::{ApiVisit, Visit, session_layer};
 pub use throttle::Throttle;

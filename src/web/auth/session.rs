@@ -117,7 +117,6 @@ impl SessionStore for Sessions {
 /// Begins the session of somebody who has shown who they are. Whatever session the browser had
 /// before is ended, so that nobody who planted its id is signed in with it.
 pub async fn begin(session: &Session, user: &User) -> Result<(), WebError> {
-    session.clear().await;
     if session.id().is_some() {
         session.flush().await?;
     }

@@ -11,6 +11,7 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
+    events::digest,
     find,
     view::{Kind, View},
 };
@@ -55,11 +56,12 @@ pub async fn answer(visit: &Visit, status: StatusCode, view: View) -> Result<Res
     if view.kind != Kind::Past && !view.is_over() {
         // The stream is told what this page shows and how far its log is, so that it goes on from there.
         shell.events = Some(format!(
-            "/instances/{}/events?kind={}&number={}&from={}",
+            "/instances/{}/events?kind={}&number={}&from={}&seen={}",
             view.instance.name,
             view.kind.name(),
             view.number(),
-            view.log.end
+            view.log.end,
+            digest(&view)?
         ));
     }
     page(status, &DetailPage { shell, view })

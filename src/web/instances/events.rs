@@ -17,6 +17,7 @@ use axum::{
 };
 use futures_util::{Stream, StreamExt, stream};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
     time::{Instant, sleep, sleep_until},
@@ -28,7 +29,7 @@ use super::{
     view::{Kind, View},
 };
 use crate::{
-    domain::{DeploymentId, RowId},
+    domain::RowId,
     store::Change,
     web::{
         Site,
@@ -46,6 +47,8 @@ pub const RECHECK: Duration = Duration::from_secs(60);
 const COMMENT: Duration = Duration::from_secs(15);
 /// Most bytes of the log in one event.
 const PIECE: usize = 64 * 1024;
+/// Bytes of the log that a page may be behind and still get all of them; after that it gets the log's end.
+const BEHIND: u64 = 1024 * 1024;
 
 pub fn router() -> Router<Site> {
     Router::new().route("/instances/{name}/events", get(events))
@@ -56,6 +59,7 @@ pub fn router() -> Router<Site> {
 struct Shown {
     kind: Option<String>,
     number: Option<i64>,
+    seen: Option<String>,
     from: Option<u64>,
 }
 
@@ -75,13 +79,9 @@ async fn events(
     let live = Live {
         row: found.instance.row,
         name,
-        page: PageState {
-            from: last_id.or(shown.from),
-            kind: shown.kind,
-            number: shown.number,
-            ..PageState::default()
-        },
+        page: PageState::new(shown, last_id),
         pulse: Pulse::new(visit, changes, open),
+        over: false,
     };
     Ok(respond(
         stream::unfold(live, |mut live| async {
@@ -184,19 +184,28 @@ struct Log<'a> {
     view: &'a View,
 }
 
+#[derive(Template)]
+#[template(path = "parts/status.html")]
+struct Status<'a> {
+    view: &'a View,
+}
+
 /// What the page at the other end shows.
 #[derive(Default)]
 struct PageState {
     kind: Option<String>,
     number: Option<i64>,
-    /// How far its log is.
+    /// The digest of what is sent as a whole when it changes.
+    seen: Option<String>,
+    /// How far its log is; none where it shows something else in its place.
     from: Option<u64>,
     /// The parts that were sent last.
     parts: String,
+    /// The log, where it was sent as a whole last.
+    log: String,
     /// Whether its log was sent anew with everything else: the script appends lines only to the
     /// log that came with the page.
     replaced: bool,
-    deployment: Option<DeploymentId>,
 }
 
 struct Live {
@@ -204,12 +213,14 @@ struct Live {
     name: String,
     page: PageState,
     pulse: Pulse,
+    /// Whether the last event was sent.
+    over: bool,
 }
 
 impl Live {
     /// The next events, once there are some; none where the stream is to end.
     async fn next(&mut self) -> Option<Vec<Event>> {
-        if self.page.kind.as_deref() == Some("over") {
+        if self.over {
             return None;
         }
         loop {
@@ -220,7 +231,7 @@ impl Live {
                 // A browser that is cut off comes back by itself and goes on where it was.
                 Wake::Stop => return None,
                 Wake::SignedOut => {
-                    self.page.kind = Some("over".to_owned());
+                    self.over = true;
                     return Some(vec![Event::default().event("end").data("signed out")]);
                 }
             }
@@ -240,72 +251,79 @@ impl Live {
     async fn look(&mut self) -> Result<Vec<Event>, WebError> {
         let found = find(&self.pulse.visit, &self.name).await?;
         let mut view = View::of(&self.pulse.visit, found, None).await?;
+        let seen = digest(&view)?;
         view.scripted = true;
-        let mut events = self.page.update(&view, &self.pulse.visit).await?;
+        let mut events = self.page.update(&view, seen, &self.pulse.visit).await?;
         if view.is_over() {
             events.push(Event::default().event("end").data("over"));
-            self.page.kind = Some("over".to_owned());
+            self.over = true;
         }
         Ok(events)
     }
 }
 
 impl PageState {
-    async fn update(&mut self, view: &View, visit: &Visit) -> Result<Vec<Event>, WebError> {
-        let same = self.kind.as_deref() == Some(view.kind.name()) && self.number == Some(view.number());
-        let parts = html(&Parts { view })?;
-        // Where nothing moves on the page, any change of it is sent as a whole.
-        let whole = if view.kind == Kind::Working { String::new() } else { still(&html(&Main { view })?) };
+    /// What a page says of itself in the address of its stream. One that says nothing is taken for
+    /// a page that is true, with an empty log.
+    fn new(shown: Shown, last_id: Option<u64>) -> Self {
+        let from =
+            if shown.kind.is_none() { shown.from.or(Some(0)) } else { shown.from.filter(|from| *from > 0) };
+        Self {
+            kind: shown.kind,
+            number: shown.number,
+            seen: shown.seen,
+            from: last_id.or(from),
+            ..Self::default()
+        }
+    }
+
+    async fn update(&mut self, view: &View, seen: String, visit: &Visit) -> Result<Vec<Event>, WebError> {
+        let (kind, number, seen) = (Some(view.kind.name().to_owned()), Some(view.number()), Some(seen));
+        let first = self.parts.is_empty();
+        let same = self.kind.is_none() || (self.kind == kind && self.number == number && self.seen == seen);
+        (self.kind, self.number, self.seen) = (kind, number, seen);
+        let parts = match view.kind {
+            Kind::Working => html(&Parts { view })?,
+            _ => html(&Status { view })?,
+        };
         if !same {
-            self.kind = Some(view.kind.name().to_owned());
-            self.number = Some(view.number());
-            self.deployment = view.shown.as_ref().map(|shown| shown.id);
-            self.replaced = true;
-            self.from = Some(view.log.end);
-            self.parts = if view.kind == Kind::Working { parts.clone() } else { whole };
-            let main = html(&Main { view })?;
-            return Ok(vec![fragment(&(main + &parts)).id(view.log.end.to_string())]);
+            let whole = html(&Main { view })? + &parts;
+            (self.replaced, self.from, self.parts) = (true, Some(view.log.end), parts);
+            return Ok(vec![fragment(&whole).id(view.log.end.to_string())]);
         }
-        if view.kind != Kind::Working {
-            if self.parts.is_empty() {
-                // The page came with this a moment ago.
-                self.parts = whole;
-                return Ok(vec![fragment(&parts)]);
-            }
-            if self.parts == whole {
-                return Ok(Vec::new());
-            }
-            self.parts = whole;
-            return Ok(vec![fragment(&(html(&Main { view })? + &parts))]);
-        }
-        self.deployment = view.shown.as_ref().map(|shown| shown.id);
         let mut events = Vec::new();
-        if parts != self.parts {
+        if first || (view.kind == Kind::Working && parts != self.parts) {
             events.push(fragment(&parts));
             self.parts = parts;
         }
-        events.extend(self.log(view, visit).await?);
+        if view.kind == Kind::Working {
+            events.extend(self.log(view, visit).await?);
+        }
         Ok(events)
     }
 
     /// The lines that have come since.
     async fn log(&mut self, view: &View, visit: &Visit) -> Result<Vec<Event>, WebError> {
-        let from = self.from.unwrap_or(0);
         let end = view.log.end;
-        if self.replaced || from == 0 || end.saturating_sub(from) > 4 * PIECE as u64 {
+        let from = match self.from {
+            Some(from) if !self.replaced && end.saturating_sub(from) <= BEHIND => from,
             // The first lines take the place of what was awaited; so does a log that was left far behind.
-            if from == end && end > 0 {
-                return Ok(Vec::new());
+            _ => {
+                let log = html(&Log { view })?;
+                if log == self.log {
+                    return Ok(Vec::new());
+                }
+                self.log.clone_from(&log);
+                self.from = (end > 0).then_some(end);
+                return Ok(vec![fragment(&log).id(end.to_string())]);
             }
-            self.from = Some(end);
-            return Ok(vec![fragment(&html(&Log { view })?).id(end.to_string())]);
-        }
-        let (Some(id), true) = (self.deployment, end > from) else { return Ok(Vec::new()) };
+        };
+        let Some(shown) = &view.shown else { return Ok(Vec::new()) };
         let mut events = Vec::new();
         let mut at = from;
         while at < end {
             let want = usize::try_from(end - at).unwrap_or(PIECE).min(PIECE);
-            let bytes = visit.site.store.log(id, at, want).await?;
+            let bytes = visit.site.store.log(shown.id, at, want).await?;
             let used = match log_html::complete(&bytes) {
                 0 => bytes.len(),
                 used => used,
@@ -321,6 +339,13 @@ impl PageState {
         self.from = Some(at);
         Ok(events)
     }
+}
+
+/// A short digest of what is sent as a whole when it changes: of a page where nothing moves all of
+/// it, of one that moves what no part of it holds.
+pub fn digest(view: &View) -> Result<String, askama::Error> {
+    let text = if view.kind == Kind::Working { view.frame() } else { still(&html(&Main { view })?) };
+    Ok(hex::encode(&Sha256::digest(text)[..8]))
 }
 
 /// A page's HTML without what changes at every look: tokens and times.

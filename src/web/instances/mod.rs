@@ -13,6 +13,7 @@ mod streams;
 mod terminate;
 mod view;
 mod whole_log;
+mod words;
 
 use axum::Router;
 pub use streams::Streams;

@@ -15,7 +15,7 @@ use crate::{
     store::SubmitError,
     web::{
         Site,
-        auth::{CheckedForm, Visit},
+        auth::{CheckedForm, NoFields, Visit},
         error::WebError,
         format::rich,
     },
@@ -28,7 +28,7 @@ pub fn router() -> Router<Site> {
 async fn redeploy(
     visit: Visit,
     Path(name): Path<String>,
-    _form: CheckedForm<()>,
+    _form: CheckedForm<NoFields>,
 ) -> Result<Response, WebError> {
     let received_at = Timestamp::now();
     let instance = find(&visit, &name).await?.instance;

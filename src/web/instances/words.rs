@@ -1,0 +1,185 @@
+//! Parts of a detail page in people's words, most of them as HTML.
+
+use super::view::{Kind, View};
+use crate::{
+    domain::{Database, Dependencies, Deployment, Image, ImageState, Outcome, Plan, Status, Step, Timestamp},
+    web::format::{self, ago, count, duration, rich},
+};
+
+/// Seconds since a time as HTML, which a script counts on from.
+pub fn elapsed(since: Timestamp) -> String {
+    let seconds = Timestamp::now().seconds_since(since).max(0.0) as u64;
+    format!(r#"<span class="num" data-elapsed="{seconds}">{seconds} s</span>"#)
+}
+
+/// How far a bake is, as HTML.
+pub fn bake_in_words(bake: &Image) -> String {
+    match (bake.state, bake.step, &bake.step_name) {
+        (ImageState::Baking, Some((step, steps)), Some(name)) => {
+            format!("It is being baked: step {step} of {steps}, {}", format::escape(name))
+        }
+        (ImageState::Baking, ..) => "It is being baked".to_owned(),
+        _ => "The last bake failed; the launch waits until one succeeds".to_owned(),
+    }
+}
+
+/// What the check saw: the path it asked first, if it begins with one, stands out.
+pub fn saw_html(text: &str) -> String {
+    match text.split_once(' ') {
+        Some((path, rest)) if path.starts_with('/') => {
+            format!("<strong>{}</strong> {}", format::escape(path), format::escape(rest))
+        }
+        _ => format::escape(text),
+    }
+}
+
+/// A plan in a few words each, as HTML.
+pub fn plan_facts(plan: &Plan) -> Vec<(&'static str, String)> {
+    let django = match &plan.django {
+        Some(version) => rich(version),
+        None => "the newest release".to_owned(),
+    };
+    let dependencies = match &plan.dependencies {
+        Dependencies::Requirements { path, packages, encoding, names_django } => {
+            let place = if path.contains('/') { "beside manage.py" } else { "at the root" };
+            let file = path.rsplit('/').next().unwrap_or(path);
+            let utf16 =
+                if encoding.name() == "UTF-8" { String::new() } else { format!(", {}", encoding.name()) };
+            let django = if *names_django { "" } else { "; Django is added" };
+            format!(
+                "<code>{}</code> {place}, {}{utf16}{django}",
+                format::escape(file),
+                count(*packages, "package")
+            )
+        }
+        Dependencies::None => "none declared: Django alone".to_owned(),
+    };
+    let database = match plan.database {
+        Database::Sqlite => "SQLite, kept between deployments",
+        Database::Postgresql => "PostgreSQL",
+        Database::Mysql => "MySQL",
+        Database::Unknown => "as the settings compute it",
+    };
+    let settings = format!(
+        "<code>{}</code>, named by {}",
+        format::escape(&plan.settings),
+        format::escape(&plan.settings_from)
+    );
+    let wsgi = plan.wsgi.as_ref().map(|wsgi| format!("<code>{}</code>", format::escape(wsgi)));
+    let migrations = match plan.migrations {
+        0 => "none committed".to_owned(),
+        n => format!("committed, {n}"),
+    };
+    let mut facts = vec![
+        ("Django", django),
+        ("Settings", settings),
+        ("WSGI", wsgi.unwrap_or_else(|| "Django's own".to_owned())),
+        ("Dependencies", dependencies),
+        ("Database", database.to_owned()),
+        ("Migrations", migrations),
+    ];
+    facts.extend(plan.warnings.iter().map(|warning| ("Note", rich(warning))));
+    facts
+}
+
+/// A row of the list of deployments.
+pub struct Row {
+    pub number: i64,
+    /// The status whose colour and shape the outcome takes.
+    pub tone: &'static str,
+    pub outcome: &'static str,
+    pub step: Option<&'static str>,
+    pub commit: String,
+    pub subject: String,
+    pub took: String,
+    /// When it was asked for, as HTML.
+    pub asked: String,
+}
+
+impl Row {
+    pub fn of(deployment: &Deployment) -> Self {
+        let (tone, outcome) = match deployment.outcome {
+            Some(Outcome::Live) => ("live", "live"),
+            Some(Outcome::Failed) => ("failed", "failed"),
+            Some(Outcome::Replaced) => ("stopped", "replaced"),
+            None if deployment.is_queued() => ("requested", "waiting"),
+            None => ("deploying", "deploying"),
+        };
+        let took = deployment.begun_at.zip(deployment.ended_at);
+        Self {
+            number: deployment.number,
+            tone,
+            outcome,
+            step: deployment.failure.as_ref().and_then(|failure| failure.step).map(Step::title),
+            commit: deployment.plan.commit.short().to_owned(),
+            subject: deployment.plan.subject.clone(),
+            took: took.map_or(String::new(), |(begun, ended)| duration(ended.seconds_since(begun))),
+            asked: ago(deployment.created_at),
+        }
+    }
+}
+
+/// Questions of the templates that are answered in a word.
+impl View {
+    pub fn rows(&self) -> Vec<Row> {
+        self.history.iter().map(Row::of).collect()
+    }
+
+    pub fn is_past(&self) -> bool {
+        self.kind == Kind::Past
+    }
+
+    pub fn is_working(&self) -> bool {
+        self.kind == Kind::Working
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.kind == Kind::Live
+    }
+
+    pub fn is_resting(&self) -> bool {
+        self.kind == Kind::Resting
+    }
+
+    pub fn has_steps(&self) -> bool {
+        matches!(self.kind, Kind::Working | Kind::Failed | Kind::Past)
+    }
+
+    /// Whether it was to be terminated and the reconciler has not begun.
+    pub fn is_leaving(&self) -> bool {
+        !self.is_wanted()
+            && !matches!(self.instance.status, Status::Terminating | Status::Terminated)
+            && self.kind != Kind::Past
+    }
+
+    /// What a page that moves shows besides the parts that are sent one by one.
+    pub fn frame(&self) -> String {
+        format!(
+            "{:?}",
+            (
+                &self.instance.description,
+                &self.instance.repo,
+                self.can_terminate(),
+                self.notice(),
+                self.waiting().map(|waiting| waiting.id),
+                self.history.iter().map(|deployment| (deployment.id, deployment.outcome)).collect::<Vec<_>>(),
+            )
+        )
+    }
+
+    /// The notice, as HTML.
+    pub fn notice(&self) -> Option<String> {
+        // What is said of a failed redeployment is said by a card of its own.
+        let shown = self.kind != Kind::Past && self.failed_since().is_none();
+        self.instance.notice.as_deref().filter(|_| shown).map(rich)
+    }
+
+    /// A deployment that waits while the page is about another, or about none.
+    pub fn waiting(&self) -> Option<&Deployment> {
+        let on_page = self.kind == Kind::Working;
+        self.queued().filter(|queued| {
+            self.kind != Kind::Past
+                && !(on_page && self.shown.as_ref().map(|shown| shown.id) == Some(queued.id))
+        })
+    }
+}
