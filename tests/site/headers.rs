@@ -86,6 +86,15 @@ async fn errors_are_pages_with_a_way_back() {
 async fn our_own_faults_are_a_page_with_the_number_of_the_request() {
     let app = spawn_app().await;
     let mut mira = app.owner("mira").await;
+    // A look at a repository panics.
+    *app.tip.lock().unwrap() = "no commit".to_owned();
+    let fields = [("github_url", crate::helpers::REPO), ("project_name", "backend")];
+    let page = mira.post("/instances/new", &fields).await;
+    assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
+    page.has("Your instances go on running.");
+    page.has("Sign out");
+    page.has_not("no commit");
+
     app.store.close().await;
     let page = mira.get("/instances").await;
     assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -96,4 +105,57 @@ async fn our_own_faults_are_a_page_with_the_number_of_the_request() {
     let health = mira.get("/healthz").await;
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(health.json()["database"], "does not answer");
+}
+
+/// Collects what is logged.
+#[derive(Clone, Default)]
+struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_secret_is_logged() {
+    // For all tests at once: a subscriber of one thread would miss what another has found silent before.
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter("info,ec_django_deployer=trace,tower_http=trace")
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let app = spawn_app().await;
+    let path = app.site.setup_link().replace(&app.url, "");
+    let mut mira = app.visitor();
+    mira.get(&path).await;
+    mira.post(&path, &[("username", "mira"), ("password", crate::helpers::PASSWORD)]).await;
+    mira.get("/instances").await;
+    mira.deploy("shop1").await;
+    let deployment = app.boot("shop1").await;
+    let token = app.log_key.token(deployment);
+    let url = format!("{}/deployments/{deployment}/log", app.callback);
+    let request = mira.client.patch(url).bearer_auth(&token).header("upload-offset", "0").body("hello\n");
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(logged.contains("/setup") && logged.contains("a form was accepted"), "{logged}");
+    let session = mira.cookies["ec-session"].clone();
+    let secrets = [
+        path.split('=').next_back().unwrap(),
+        crate::helpers::PASSWORD,
+        &token,
+        &session,
+        mira.token.as_ref().unwrap(),
+    ];
+    for secret in secrets {
+        assert!(!logged.contains(secret), "a secret is logged");
+    }
 }

@@ -102,9 +102,10 @@ pub async fn spawn_app_with(options: Options) -> App {
     App { url, callback, site, store, log_key, shutdown, looks, tip, _directory: directory }
 }
 
-/// What the stand-in for preflight finds: a project in every repository, under any name but `shop`.
+/// What the stand-in for preflight finds: a project in every repository, under any name but `shop`,
+/// until the tip is `gone`.
 fn look(request: &Request, tip: &str) -> Result<Plan, Vec<Finding>> {
-    if request.project.as_str() == "shop" {
+    if request.project.as_str() == "shop" || tip == "gone" {
         let error = NameError::new("There is no `manage.py` in `shop/`; did you mean").suggest("backend");
         return Err(vec![Finding { field: Field::Project, error }]);
     }

@@ -138,6 +138,11 @@ async fn a_failed_page_names_step_cause_and_what_helps() {
     assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, "/instances/shop1"));
     let newest = app.found("shop1").await.newest.unwrap();
     assert!(newest.number == 2 && newest.is_queued());
+    let page = mira.get("/instances/shop1").await;
+    page.has("Deployment 1 stopped at step 9 of 11");
+    page.has("Deployment 2 (<code>3f1c9ab</code>) waits for its turn.");
+    page.has_not("Try again</button>");
+    page.has("http-equiv=\"refresh\"");
 }
 
 #[tokio::test]
@@ -153,6 +158,24 @@ async fn an_unknown_failure_says_so_and_shows_the_last_lines() {
     let page = mira.get("/instances/shop1").await;
     page.has("We do not know this failure. The last lines say:");
     page.has("something odd &lt;here&gt;\n<mark>failed 3</mark>");
+}
+
+#[tokio::test]
+async fn a_launch_that_failed_has_its_message_and_no_lines() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.deploy("shop1").await;
+    let (row, _) = app.ids("shop1").await;
+    let failure = Failure { step: None, message: "The cloud has no room for `one` more.".to_owned() };
+    app.store.fail(row, &failure).await.unwrap();
+    let page = mira.get("/instances/shop1").await;
+    page.has("Deployment 1 did not begin");
+    page.has("The cloud has no room for <code>one</code> more.");
+    page.has("Nothing was logged.");
+    page.has_not("We do not know this failure");
+    page.has_not("The machine is kept");
+    let info = mira.get("/instances/shop1/info").await.json();
+    assert_eq!(info["error"], json!({"step": null, "message": "The cloud has no room for `one` more."}));
 }
 
 #[tokio::test]
@@ -186,10 +209,18 @@ async fn a_redeployment_that_preflight_refuses_says_why_on_the_page() {
     mira.deploy("shop1").await;
     app.live("shop1").await;
     mira.get("/instances/shop1").await;
-    // The repository has lost the directory meanwhile; the stand-in refuses any that is called shop.
-    let fields = [("github_url", crate::helpers::REPO), ("project_name", "shop"), ("name", "other")];
-    let refused = mira.post("/instances/new", &fields).await;
+    // The repository has lost the directory meanwhile.
+    *app.tip.lock().unwrap() = "gone".to_owned();
+    let refused = mira.post("/instances/shop1/redeploy", &[]).await;
     assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+    refused.has("Nothing was deployed");
+    refused
+        .has("There is no <code>manage.py</code> in <code>shop/</code>; did you mean <code>backend</code>");
+    refused.has("href=\"/instances/new?again=shop1\"");
+    refused.has_not("data-events");
+    refused.has_not("http-equiv=\"refresh\"");
+    assert_eq!(app.found("shop1").await.newest.unwrap().number, 1);
+    *app.tip.lock().unwrap() = COMMIT.to_owned();
     let first = mira.post("/instances/shop1/redeploy", &[]).await;
     let second = mira.post("/instances/shop1/redeploy", &[]).await;
     assert_eq!((first.status, second.status), (StatusCode::SEE_OTHER, StatusCode::SEE_OTHER));

@@ -52,8 +52,10 @@ async fn show(
 /// The page of a view.
 pub async fn answer(visit: &Visit, status: StatusCode, view: View) -> Result<Response, WebError> {
     let mut shell = Shell::new(visit, view.title(), view.summary()).await?;
-    shell.moving = view.is_moving();
-    if view.kind != Kind::Past && !view.is_over() {
+    // What a look at the repository found stays until it was read: no reload and no updates take it away.
+    let stays = !view.findings.is_empty();
+    shell.moving = view.is_moving() && !stays;
+    if view.kind != Kind::Past && !view.is_over() && !stays {
         // The stream is told what this page shows and how far its log is, so that it goes on from there.
         shell.events = Some(format!(
             "/instances/{}/events?kind={}&number={}&from={}&seen={}",

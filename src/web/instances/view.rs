@@ -66,8 +66,8 @@ pub struct Card {
     pub cause: String,
     /// What usually helps, as HTML, where the cause is known.
     pub help: Option<String>,
-    /// Whether lines of the log are shown for it.
-    pub has_lines: bool,
+    /// Whether only the lines of the log tell, where the cause is not known.
+    pub is_unknown: bool,
 }
 
 /// What the detail page shows of an instance.
@@ -104,6 +104,13 @@ impl View {
         let Overview { instance, newest } = found;
         let history = store.deployments(instance.row, HISTORY).await?;
         let (kind, shown) = match number {
+            // While another try waits, the page is still about the one that failed.
+            None if instance.status == Status::Failed
+                && newest.as_ref().is_some_and(Deployment::is_queued) =>
+            {
+                let failed = history.iter().find(|deployment| deployment.outcome == Some(Outcome::Failed));
+                (Kind::Failed, failed.cloned().or(newest))
+            }
             None => (Kind::of(instance.status), newest),
             Some(number) => {
                 let past = history.iter().find(|deployment| deployment.number == number);
@@ -153,6 +160,8 @@ impl View {
                 Some(shown) => Excerpt::of(store, shown, step).await?,
                 None => Excerpt::default(),
             };
+            // A step that ended by itself; past a deadline, the message is the cause.
+            let broke = self.shown.as_ref().is_some_and(|shown| shown.report.failed().is_some());
             let plan = self.shown.as_ref().map(|shown| &shown.plan);
             let cure = step.and_then(|step| cures::find(step, &excerpt.lines, plan));
             self.log = Tail {
@@ -163,7 +172,7 @@ impl View {
                 place: self.place(step),
                 cause: rich(cure.as_ref().map_or(&failure.message, |cure| &cure.cause)),
                 help: cure.map(|cure| rich(&cure.help)),
-                has_lines: step.is_some() && !excerpt.lines.is_empty(),
+                is_unknown: broke && !excerpt.lines.is_empty(),
             });
         } else if let (Kind::Working | Kind::Past, Some(shown)) = (self.kind, &self.shown) {
             self.log = log_html::tail(store, shown).await?;
@@ -180,6 +189,9 @@ impl View {
                 Step::ALL.len(),
                 step.title()
             ),
+            None if self.shown.as_ref().is_some_and(|shown| shown.first_byte_at.is_some()) => {
+                format!("Deployment {number} stopped")
+            }
             None => format!("Deployment {number} did not begin"),
         }
     }
@@ -215,7 +227,7 @@ impl View {
 
     /// Whether the page will change by itself.
     pub fn is_moving(&self) -> bool {
-        let waits = self.shown.as_ref().is_some_and(Deployment::is_queued);
+        let waits = self.queued().is_some();
         let leaving = self.instance.wanted == Wanted::Absent && self.instance.status != Status::Terminated;
         match self.kind {
             Kind::Past => self.shown.as_ref().is_some_and(Deployment::is_running),
@@ -240,12 +252,12 @@ impl View {
 
     /// Whether it can be tried again.
     pub fn can_try_again(&self) -> bool {
-        self.kind == Kind::Failed && self.is_wanted()
+        self.kind == Kind::Failed && self.is_wanted() && self.queued().is_none()
     }
 
     /// Whether the form can be filled in from it anew.
     pub fn can_deploy_again(&self) -> bool {
-        self.instance.status == Status::Terminated
+        self.instance.status == Status::Terminated && self.queued().is_none()
     }
 
     /// Whether it can be terminated.
