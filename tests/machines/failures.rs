@@ -78,7 +78,7 @@ async fn a_broken_second_commit_leaves_the_first_page_and_its_css_serving() {
                 "guestbook/config/urls.py",
                 format!("{urls}\nraise RuntimeError('half a thought')\n").as_bytes(),
             ),
-            ("guestbook/entries/static/entries/site.css", b"body { display: none }\n"),
+            ("guestbook/entries/static/entries/guestbook.css", b"body { display: none }\n"),
         ],
     );
     mira.redeploy(&name).await;

@@ -8,6 +8,13 @@ use crate::{
     site::{Site, bake_log},
 };
 
+/// Waits for the log of a new deployment, and in it for the end of the step `start`.
+const STOP_NGINX: &str = "before=$(readlink -f /var/log/ec-deployer/deploy.log)
+while [[ $(readlink -f /var/log/ec-deployer/deploy.log) == \"$before\" ]]; do sleep 0.02; done
+until grep -q '^::ec step start ok' /var/log/ec-deployer/deploy.log; do sleep 0.02; done
+systemctl stop nginx
+";
+
 /// The sample as the form of Try the sample has it.
 pub async fn deploy_sample(person: &Person) -> String {
     let form = person.get("/instances/new?sample=guestbook").await;
@@ -93,18 +100,12 @@ async fn the_sample_is_live_keeps_its_rows_and_follows_its_address() {
     assert!(page.text.contains("written before the redeployment"));
     sign(&moved, &mira.address(&name).await, "written at the new address").await;
 
-    // Nginx stopped as soon as the services were started: the check must see it.
-    let trap = "until grep -qs '^::ec step start ok' /var/log/ec-deployer/deploy.log; do sleep 0.02; done; \
-                systemctl stop nginx; while sleep 0.05; do systemctl stop nginx; done";
-    let arm = format!("cp /dev/null /run/armed; systemd-run --unit=trap bash -c \"{trap}\"");
-    let newest = "readlink -f /var/log/ec-deployer/deploy.log";
-    let before = site.exec(&id, &["bash", "-c", newest]).await;
-    // Armed for the next log only, not for the one that is there.
-    let wait = format!("while [ \"$({newest})\" = '{}' ]; do sleep 0.02; done", before.trim());
-    let armed = arm.replace("until grep", &format!("{wait}; until grep"));
-    site.exec(&id, &["bash", "-c", &armed]).await;
+    // Nginx stopped as soon as the next deployment has started its services: the check must see it.
+    let arm =
+        format!("cat >/run/trap.sh <<'END'\n{STOP_NGINX}END\nsystemd-run --unit=trap bash /run/trap.sh");
+    site.exec(&id, &["bash", "-c", &arm]).await;
     mira.redeploy(&name).await;
     let failed = mira.wait(&name, 180, |info| info["error"] != Value::Null).await;
     assert_eq!(failed["error"]["step"], "health", "{failed:#}");
-    site.exec(&id, &["bash", "-c", "systemctl stop trap; systemctl start nginx"]).await;
+    site.exec(&id, &["systemctl", "start", "nginx"]).await;
 }

@@ -234,7 +234,7 @@ fn program(state_dir: &Path, network: &Network) -> Command {
         .env("CLOUD", "local")
         .env("LOCAL_BRIDGE", &network.bridge)
         .env("LOCAL_SUBNET", network.subnet())
-        .env("RUST_LOG", "info,ec_django_deployer=debug")
+        .env("RUST_LOG", "info,tower_http=warn,ec_django_deployer=debug")
         .stdin(Stdio::null());
     command
 }
