@@ -133,6 +133,7 @@ pub async fn bake(config: Config) -> Result<(), ServeError> {
         print!("{}", String::from_utf8_lossy(&log));
     }
     cloud.release().await;
+    store.close().await;
     println!("baked golden image {}", result?);
     Ok(())
 }
