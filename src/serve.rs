@@ -155,7 +155,7 @@ fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
 
 /// What pages need to know. The samples' origin is allowed besides the configured hosts.
 fn web_settings(config: &Config) -> Result<web::Settings, NameError> {
-    let git_hosts: GitHosts = config.git_hosts.clone().with(&config.callback_url())?;
+    let git_hosts: GitHosts = config.git_hosts.clone().with_own(&config.callback_url())?;
     Ok(web::Settings {
         public_url: config.public_url(),
         callback_url: config.callback_url(),

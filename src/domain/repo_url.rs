@@ -8,24 +8,25 @@ use super::{Branch, NameError, ProjectName};
 
 /// The exact allow-list of scheme, host and port that repositories may come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GitHosts(Vec<Url>);
+pub struct GitHosts {
+    listed: Vec<Url>,
+    /// Those of our own, which sentences do not name.
+    own: Vec<Url>,
+}
 
 impl GitHosts {
-    /// The same list with one more origin.
+    /// The same list with an origin of the site's own, which sentences do not name.
     ///
     /// # Errors
     /// Where `origin` is not `http` or `https`, a host, and at most a port.
-    pub fn with(mut self, origin: &str) -> Result<Self, NameError> {
-        let url = parse_origin(origin)?;
-        if !self.0.contains(&url) {
-            self.0.push(url);
-        }
+    pub fn with_own(mut self, origin: &str) -> Result<Self, NameError> {
+        self.own.push(parse_origin(origin)?);
         Ok(self)
     }
 
     /// Whether `url` has exactly one of these schemes, hosts and ports.
     fn allows(&self, url: &Url) -> bool {
-        self.0.iter().any(|origin| {
+        self.listed.iter().chain(&self.own).any(|origin| {
             origin.scheme() == url.scheme()
                 && origin.host() == url.host()
                 && origin.port_or_known_default() == url.port_or_known_default()
@@ -34,7 +35,7 @@ impl GitHosts {
 
     /// The hosts in words, for a sentence: `github.com or git.example.com`.
     pub fn in_words(&self) -> String {
-        let names: Vec<_> = self.0.iter().filter_map(Url::host_str).collect();
+        let names: Vec<_> = self.listed.iter().filter_map(Url::host_str).collect();
         names.join(" or ")
     }
 }
@@ -49,13 +50,13 @@ impl FromStr for GitHosts {
         if hosts.is_empty() {
             return Err(NameError::new("at least one host is needed, for example https://github.com"));
         }
-        Ok(Self(hosts))
+        Ok(Self { listed: hosts, own: Vec::new() })
     }
 }
 
 impl fmt::Display for GitHosts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origins: Vec<_> = self.0.iter().map(|url| url.as_str().trim_end_matches('/')).collect();
+        let origins: Vec<_> = self.listed.iter().map(|url| url.as_str().trim_end_matches('/')).collect();
         f.write_str(&origins.join(","))
     }
 }
@@ -263,6 +264,14 @@ mod tests {
         assert_eq!(pasted.url.as_str(), "https://github.com/you/shop");
         assert_eq!(branch.unwrap().as_str(), "main");
         assert_eq!(directory.unwrap().as_str(), "backend");
+    }
+
+    #[test]
+    fn a_host_of_our_own_is_allowed_and_not_named() {
+        let hosts =
+            "https://github.com".parse::<GitHosts>().unwrap().with_own("http://10.213.0.1:8001").unwrap();
+        assert!(RepoUrl::parse_pasted("http://10.213.0.1:8001/samples/guestbook.git", &hosts).is_ok());
+        assert_eq!(hosts.in_words(), "github.com");
     }
 
     #[test]

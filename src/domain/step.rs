@@ -26,9 +26,9 @@ pub enum Step {
     Collectstatic,
     /// Bring the database to the project's schema.
     Migrate,
-    /// Flip `current` to this release and start it.
+    /// Start this release beside the one that serves.
     Start,
-    /// Ask the page and its CSS through Nginx, as a visitor would.
+    /// Ask the page and its CSS through Nginx, as a visitor would, and let visitors have the release.
     Health,
 }
 

@@ -37,7 +37,7 @@ pub struct Submission {
 pub struct Submitted {
     /// The instance's name.
     pub name: ServerName,
-    /// The deployment that was asked for.
+    /// The deployment that was asked for; the one that serves, where nothing is to be deployed anew.
     pub deployment: DeploymentId,
 }
 
@@ -94,6 +94,11 @@ impl Store {
         let mut tx = self.begin().await?;
         if let Some(first) = same_wish(&mut tx, submission).await? {
             return Ok(first);
+        }
+        if let Some(told) = describe_alone(&mut tx, submission).await? {
+            tx.commit().await.map_err(StoreError::from)?;
+            self.tell(Change::Instance(told.0));
+            return Ok(told.1);
         }
         let (row, name) = match &submission.name {
             Some(name) => (upsert(&mut tx, submission, name).await?, name.clone()),
@@ -172,6 +177,43 @@ async fn same_wish(
     let Some(row) = row else { return Ok(None) };
     let name = super::error::At { table: "instances", row: row.id }.read("name", &row.name)?;
     Ok(Some(Submitted { name, deployment: DeploymentId(row.id) }))
+}
+
+/// Writes another description of an instance that is as it is wished for already, down to the commit: that
+/// alone deploys nothing.
+async fn describe_alone(
+    tx: &mut Transaction<'_, Sqlite>,
+    wish: &Submission,
+) -> Result<Option<(RowId, Submitted)>, SubmitError> {
+    let Some(name) = &wish.name else { return Ok(None) };
+    let (text, repo, project) = (name.as_str(), wish.repo.as_str(), wish.project.as_str());
+    let branch = wish.branch.as_ref().map(Branch::as_str);
+    let (now, commit) = (Timestamp::now().0, wish.plan.commit.as_str());
+    let row = sqlx::query!(
+        "UPDATE instances SET description = $6, updated_at = $7
+         WHERE name = $1 AND owner_id = $2 AND github_url = $3 AND project_name = $4 AND branch IS $5
+           AND description <> $6 AND status = 'live' AND wanted = 'present'
+           AND $8 = (SELECT json_extract(d.plan, '$.commit') FROM deployments d
+                     WHERE d.instance = instances.id AND d.outcome = 'live')
+           AND NOT EXISTS (SELECT 1 FROM deployments d WHERE d.instance = instances.id AND d.outcome IS NULL)
+         RETURNING id",
+        text,
+        wish.owner.0,
+        repo,
+        project,
+        branch,
+        wish.description,
+        now,
+        commit
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let serving = sqlx::query!("SELECT id FROM deployments WHERE instance = $1 AND outcome = 'live'", row.id)
+        .fetch_one(&mut **tx)
+        .await?;
+    let submitted = Submitted { name: name.clone(), deployment: DeploymentId(serving.id) };
+    Ok(Some((RowId(row.id), submitted)))
 }
 
 /// Inserts the instance, or updates the owner's own of this name. The unique index tells that a name is taken.

@@ -154,6 +154,22 @@ async fn a_log_takes_each_byte_once() {
 }
 
 #[tokio::test]
+async fn another_description_alone_deploys_nothing() {
+    let (store, _dir) = store().await;
+    let (row, first) = deploying(&store).await;
+    store.deployment_live(row, first, None).await.unwrap();
+    let mira = store.users().await.unwrap().remove(0);
+    let mut wish = later(submission(&mira, Some("shop")));
+    wish.description = "The new one".into();
+    assert_eq!(store.submit(&wish).await.unwrap().deployment, first);
+    let shop = store.instance_by_row(row).await.unwrap().unwrap();
+    assert_eq!((shop.instance.description.as_str(), shop.newest.map(|d| d.id)), ("The new one", Some(first)));
+    wish.description = "Newer".into();
+    wish.plan = plan('b');
+    assert_ne!(store.submit(&wish).await.unwrap().deployment, first, "a new commit is deployed");
+}
+
+#[tokio::test]
 async fn a_failed_redeployment_leaves_the_instance_live_where_the_old_release_serves() {
     let (store, _dir) = store().await;
     let (row, first) = deploying(&store).await;

@@ -29,16 +29,6 @@ pub struct Settings {
     pub secure_cookies: bool,
 }
 
-impl Settings {
-    /// The hosts that people's repositories may be on, in words: the sample's own is not one of them.
-    pub(super) fn hosts_in_words(&self) -> String {
-        let all = self.git_hosts.to_string();
-        let others = all.split(',').filter(|origin| *origin != self.callback_url);
-        let others: Result<GitHosts, _> = others.collect::<Vec<_>>().join(",").parse();
-        others.as_ref().unwrap_or(&self.git_hosts).in_words()
-    }
-}
-
 /// What a stand-in finds of a request.
 pub type Finds = dyn Fn(&Request) -> Result<Plan, Vec<Finding>> + Send + Sync;
 

@@ -132,7 +132,9 @@ impl Host {
     pub fn request(&self, token: &str, image: &str, user_data: &str) -> LaunchRequest {
         let token = format!("{token}-{}", self.config.site);
         let digest = hex::encode(Sha256::digest(&token));
-        self.ids.lock().unwrap().insert(format!("i-{}", &digest[..17]));
+        let id = format!("i-{}", &digest[..17]);
+        crate::trace::booted(&id);
+        self.ids.lock().unwrap().insert(id);
         LaunchRequest {
             token,
             site: self.config.site.clone(),

@@ -1,8 +1,16 @@
 //! What a machine may leave behind on its host, as text that is compared before and after.
 
-use std::{collections::BTreeSet, fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, io::Write, path::Path, process::Command};
 
 use crate::site::Site;
+
+/// Notes a machine that a test has booted in the file `EC_TEST_MACHINES`, for the end of `scripts/test.sh`.
+pub fn booted(id: &str) {
+    if let Some(path) = std::env::var_os("EC_TEST_MACHINES") {
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+        writeln!(file, "{id}").unwrap();
+    }
+}
 
 /// Mounts, addresses, routes, firewall rules, processes and the state directory's tree, a line each.
 pub fn trace(site: &Site) -> BTreeSet<String> {

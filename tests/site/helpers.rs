@@ -69,7 +69,7 @@ pub async fn spawn_app_with(options: Options) -> App {
     let settings = Settings {
         public_url: url.clone(),
         callback_url: callback.clone(),
-        git_hosts: git_hosts.with(&callback).unwrap(),
+        git_hosts: git_hosts.with_own(&callback).unwrap(),
         trusted_proxies: options.trusted_proxies,
         cloud: "local",
         secure_cookies: options.secure,

@@ -334,7 +334,7 @@ async fn form(
     };
     let description = "A repository's URL and the project's name: that is all it takes.";
     let shell = Shell::new(visit, title, description).await?;
-    let hosts = visit.site.settings.hosts_in_words();
+    let hosts = visit.site.settings.git_hosts.in_words();
     page(status, &NewPage { shell, form, hosts, replaces })
 }
 
