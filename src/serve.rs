@@ -3,7 +3,6 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
     time::Duration,
 };
 
@@ -81,11 +80,14 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let site_id = store.site().await?;
     let cloud = open_cloud(&config, &site_id)?;
     let listener = listen(config.listen).await?;
+    // Before anybody is told where the site is: until the bridge has its address, what goes there leaves the host.
+    let for_machines = listen_for_machines(&config, &cloud).await;
     let samples = Samples::prepare(&config.state_dir.join("samples"))?;
 
     let shutdown = CancellationToken::new();
     let preflight = Preflight::new(config.state_dir.join("preflight"));
-    let site = Site::new(store.clone(), preflight, log_key.clone(), web_settings(&config)?, shutdown.clone());
+    let settings = web_settings(&config, for_machines.is_ok())?;
+    let site = Site::new(store.clone(), preflight, log_key.clone(), settings, shutdown.clone());
     let machines = web::callback_router(site.clone()).merge(samples.router());
     let baker = Baker::new(store.clone(), cloud.clone());
     let settings = reconciler::Settings {
@@ -99,7 +101,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut halves = JoinSet::new();
     halves.spawn(end_on_signal(shutdown.clone()));
     halves.spawn(serve_web(listener, web::router(site), shutdown.clone()));
-    halves.spawn(serve_machines(config.clone(), cloud.clone(), machines, shutdown.clone()));
+    halves.spawn(serve_machines(config.clone(), cloud.clone(), for_machines, machines, shutdown.clone()));
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
     halves.spawn(named("reconciler", reconciler.run(shutdown.clone())));
     halves.spawn(named("baker", baker.run(shutdown.clone())));
@@ -153,9 +155,12 @@ fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
     }
 }
 
-/// What pages need to know. The samples' origin is allowed besides the configured hosts.
-fn web_settings(config: &Config) -> Result<web::Settings, NameError> {
-    let git_hosts: GitHosts = config.git_hosts.clone().with_own(&config.callback_url())?;
+/// What pages need to know. The samples' origin is allowed besides the configured hosts, where it is ours.
+fn web_settings(config: &Config, serves_samples: bool) -> Result<web::Settings, NameError> {
+    let mut git_hosts: GitHosts = config.git_hosts.clone();
+    if serves_samples {
+        git_hosts = git_hosts.with_own(&config.callback_url())?;
+    }
     Ok(web::Settings {
         public_url: config.public_url(),
         callback_url: config.callback_url(),
@@ -209,36 +214,35 @@ async fn serve_web(listener: TcpListener, router: axum::Router, shutdown: Cancel
     drain("web", server.into_future(), shutdown).await
 }
 
-/// Serves machines on the bridge's address, which is there once the cloud is prepared.
+/// Listens on the bridge's address, which is there once the cloud is prepared.
+async fn listen_for_machines(config: &Config, cloud: &Cloud) -> Result<TcpListener, String> {
+    let port = config.callback_url().parse::<Origin>().map_or(8001, |origin| origin.port());
+    let address = SocketAddr::new(IpAddr::V4(config.local_subnet.gateway()), port);
+    cloud.prepare().await.map_err(|error| error.to_string())?;
+    let bound = listen(address).await.map_err(|error| error.to_string());
+    bound.inspect(|_| tracing::info!(%address, "machines reach the site"))
+}
+
+/// Serves machines. Where their listener could not be had at the start, it is tried again.
 async fn serve_machines(
     config: Config,
     cloud: Cloud,
+    mut bound: Result<TcpListener, String>,
     router: axum::Router,
     shutdown: CancellationToken,
 ) -> &'static str {
-    let port = config.callback_url().parse::<Origin>().map_or(8001, |origin| origin.port());
-    let address = SocketAddr::new(IpAddr::V4(config.local_subnet.gateway()), port);
-    let reported = Arc::new(std::sync::Once::new());
-    loop {
-        let bound = match cloud.prepare().await {
-            Ok(()) => TcpListener::bind(address).await.map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
-        };
-        match bound {
-            Ok(listener) => {
-                let server =
-                    axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-                return drain("machines", server.into_future(), shutdown).await;
-            }
-            Err(error) => reported.call_once(|| {
-                tracing::error!(%address, error, "machines cannot reach the site; it is tried again");
-            }),
-        }
+    if let Err(error) = &bound {
+        tracing::error!(error, "machines cannot reach the site; it is tried again");
+    }
+    while bound.is_err() {
         tokio::select! {
             () = shutdown.cancelled() => return "machines",
-            () = tokio::time::sleep(REBIND) => {}
+            () = tokio::time::sleep(REBIND) => bound = listen_for_machines(&config, &cloud).await,
         }
     }
+    let Ok(listener) = bound else { return "machines" };
+    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    drain("machines", server.into_future(), shutdown).await
 }
 
 /// Waits for a server, and after `shutdown` only so long.

@@ -12,7 +12,7 @@ async fn a_site_killed_during_a_deployment_goes_on_with_one_machine_and_its_whol
     site.kill();
     // What the machine says meanwhile must not be lost.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    site.restart().await;
+    site.restart();
     let live = mira.until(&name, "live", 180).await;
     let id = live["instance_id"].as_str().unwrap();
     assert_eq!(site.cloud().list().await.unwrap().len(), 1, "one machine");
@@ -31,7 +31,7 @@ async fn a_site_killed_at_any_moment_of_a_launch_ends_up_with_one_machine() {
         tokio::time::sleep(Duration::from_millis(pause)).await;
         site.kill();
         assert!(site.cloud().list().await.unwrap().len() <= 1);
-        site.restart().await;
+        site.restart();
     }
     mira.until(&name, "live", 240).await;
     assert_eq!(site.cloud().list().await.unwrap().len(), 1);

@@ -88,24 +88,12 @@ impl Site {
         let site = Self { url, state_dir, network, child, port, log };
         let person = Person::new(&site.url);
         person.set_up(&setup.expect("a set-up link"), "mira", "correct horse battery").await;
-        site.wait_for_callback().await;
         (site, person)
     }
 
     /// Where machines reach the site.
     pub fn callback_url(&self) -> String {
         format!("http://{}:8001", self.network.gateway)
-    }
-
-    /// The machines' own listener comes with the bridge, a moment after the pages.
-    async fn wait_for_callback(&self) {
-        for _ in 0..100 {
-            if tokio::net::TcpStream::connect((self.network.gateway, 8001)).await.is_ok() {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("no listener for machines:\n{}", fs::read_to_string(&self.log).unwrap_or_default());
     }
 
     /// Kills the site with no chance to clean up.
@@ -115,9 +103,8 @@ impl Site {
     }
 
     /// Starts the killed site again.
-    pub async fn restart(&mut self) {
+    pub fn restart(&mut self) {
         (self.child, _) = spawn(&self.state_dir, &self.network, self.port, &self.log);
-        self.wait_for_callback().await;
     }
 
     /// Ends the site as a service manager does, and says whether it ended well.

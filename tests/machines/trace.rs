@@ -21,7 +21,7 @@ pub fn trace(site: &Site) -> BTreeSet<String> {
         );
     };
     keep("mount", &fs::read_to_string("/proc/self/mountinfo").unwrap());
-    keep("link", &output("ip", &["-o", "link"]));
+    keep("link", &links());
     keep("address", &output("ip", &["-o", "address"]));
     keep("route", &output("ip", &["route", "show", "table", "all"]));
     keep("neighbour", &output("ip", &["neighbour", "show", "nud", "permanent"]));
@@ -50,13 +50,19 @@ pub fn difference(before: &BTreeSet<String>, after: &BTreeSet<String>) -> String
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
-    // Counters and lifetimes change by themselves.
+    // Counters change by themselves, and whether a bridge has a carrier is told where it has had one.
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.lines()
-        .map(|line| line.split(" [").next().unwrap_or(line).to_owned())
+        .map(|line| line.split(" [").next().unwrap_or(line).replace(" linkdown", ""))
         .filter(|line| !line.starts_with('#'))
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// Every network device by its name.
+fn links() -> String {
+    let names = fs::read_dir("/sys/class/net").unwrap().flatten();
+    names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// Every process by its command line, without its number. The site itself is one of them.

@@ -297,7 +297,7 @@ fn check_config(config: &LocalConfig) -> Result<(), CloudError> {
 fn run_script(place: &Place<'_>, deployment: DeploymentId, script: &[u8]) -> Result<(), CloudError> {
     let path = format!("{SCRIPTS}/deploy-{deployment}");
     let unit = format!("ec-deploy-{deployment}.service");
-    let mut begin = place.systemd_run()?;
+    let mut begin = place.systemd_run(EXEC)?;
     let mut active = place.inside(&["systemctl", "is-active", "--quiet", &unit])?;
     if command::run(&mut active).is_ok() {
         return Ok(());

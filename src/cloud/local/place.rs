@@ -31,6 +31,8 @@ const BEGIN: Duration = Duration::from_secs(20);
 /// How long a machine may take to power off when asked to. Most take half a second; a project's own
 /// services may take longer to end well.
 const POWER_OFF: Duration = Duration::from_secs(20);
+/// How long a machine has to take a short command.
+const ENTERED: Duration = Duration::from_secs(10);
 
 /// How long processes take to be gone once killed.
 const KILLED: Duration = Duration::from_secs(10);
@@ -240,8 +242,8 @@ impl<'a> Place<'a> {
         let mut asked = false;
         while leader.runs() && Instant::now() < deadline {
             // While it boots there may be nobody yet to ask.
-            asked =
-                asked || run(self.enter(leader.pid()).args(["systemctl", "poweroff", "--no-block"])).is_ok();
+            let mut ask = self.enter(leader.pid(), ENTERED);
+            asked = asked || run(ask.args(["systemctl", "poweroff", "--no-block"])).is_ok();
             thread::sleep(if asked { LOOK } else { LOOK * 20 });
         }
         let keepers = self.processes_now()?.keepers;
@@ -249,32 +251,38 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
-    /// A command as root inside the machine whose first process is `leader`.
-    fn enter(&self, leader: i32) -> Command {
-        let mut command = tool("nsenter");
-        command.args(["--target", &leader.to_string(), "--all", "--"]);
+    /// A command as root inside the machine whose first process is `leader`, for so long at most: a machine
+    /// that goes down stops what was entered before it ends it, `nsenter` stops along, and neither could end.
+    fn enter(&self, leader: i32, within: Duration) -> Command {
+        let mut command = tool("timeout");
+        command.arg("--signal=KILL").arg(within.as_secs().max(1).to_string());
+        command.args(["nsenter", "--target", &leader.to_string(), "--all", "--"]);
         command
     }
 
     /// A command as root inside.
     pub(super) fn inside(&self, words: &[&str]) -> Result<Command, CloudError> {
+        self.inside_for(words, ENTERED)
+    }
+
+    fn inside_for(&self, words: &[&str], within: Duration) -> Result<Command, CloudError> {
         let leader = self
             .processes_now()?
             .leader
             .ok_or_else(|| CloudError::later(format!("The machine {} is not running.", self.label)))?;
-        let mut command = self.enter(leader.pid());
+        let mut command = self.enter(leader.pid(), within);
         command.args(words);
         Ok(command)
     }
 
     /// `systemd-run` inside, with the environment that cloud-init gives scripts, and a home.
-    pub(super) fn systemd_run(&self) -> Result<Command, CloudError> {
-        self.inside(&["systemd-run", "--quiet", "--collect", "--setenv=HOME=/root"])
+    pub(super) fn systemd_run(&self, within: Duration) -> Result<Command, CloudError> {
+        self.inside_for(&["systemd-run", "--quiet", "--collect", "--setenv=HOME=/root"], within)
     }
 
     /// Runs a short command as root inside, and gives what came of it.
     pub(super) fn exec(&self, args: &[OsString], within: Duration) -> Result<Output, CloudError> {
-        let mut command = self.systemd_run()?;
+        let mut command = self.systemd_run(within + ENTERED)?;
         command
             .args(["--pipe", "--wait", "--service-type=exec"])
             .arg(format!("--property=RuntimeMaxSec={}", within.as_secs().max(1)))
