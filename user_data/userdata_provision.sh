@@ -317,7 +317,6 @@ health() {
   rm -f /srv/app/next
   supervisorctl update
   while IFS= read -r line; do
-    echo "$line"
     mark "saw $(printf '%s' "$line" | tr -cd '[:print:]' | cut -b -400)"
   done <<<"$saw"
 }

@@ -7,21 +7,20 @@ use serde_json::Value;
 use crate::{
     sample::deploy_sample,
     site::Site,
-    trace::{difference, trace},
+    trace::{difference, settled, trace},
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn terminate_leaves_nothing_on_the_host() {
     let (mut site, mira) = Site::start("terminate").await;
-    // The first launch brings what stays while the site runs; what it leaves is what later ones may.
-    let before = trace(&site);
+    let before = settled(&site).await;
     let name = deploy_sample(&mira).await;
     mira.until(&name, "live", 180).await;
     assert_ne!(trace(&site), before, "a machine leaves traces while it is there");
     mira.terminate(&name).await;
     let gone = mira.until(&name, "terminated", 60).await;
     assert_eq!((&gone["instance_id"], &gone["public_ip"]), (&Value::Null, &Value::Null));
-    let after = trace(&site);
+    let after = settled(&site).await;
     println!(
         "difference between before the launch and after the terminate:\n{}",
         difference(&before, &after)
@@ -34,7 +33,7 @@ async fn terminate_leaves_nothing_on_the_host() {
     mira.wait(&name, 60, |info| info["status"] == "booting" || info["status"] == "launching").await;
     mira.terminate(&name).await;
     mira.until(&name, "terminated", 60).await;
-    let after = trace(&site);
+    let after = settled(&site).await;
     assert_eq!(before, after, "{}", difference(&before, &after));
 
     assert!(site.stop(), "the site ends well");

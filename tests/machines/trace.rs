@@ -12,6 +12,20 @@ pub fn booted(id: &str) {
     }
 }
 
+/// The trace once it stays the same for a second: the site itself starts short commands now and then.
+pub async fn settled(site: &Site) -> BTreeSet<String> {
+    let mut last = trace(site);
+    for _ in 0..30 {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let now = trace(site);
+        if now == last {
+            break;
+        }
+        last = now;
+    }
+    last
+}
+
 /// Mounts, addresses, routes, firewall rules, processes and the state directory's tree, a line each.
 pub fn trace(site: &Site) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();

@@ -67,7 +67,7 @@ pub fn line_html(line: &str) -> String {
         Line::Mark(Mark::Ok(_, seconds)) => format!("<i>ok {seconds:.2} s</i>"),
         Line::Mark(Mark::Failed(_, code)) => format!("<mark>failed {code}</mark>"),
         Line::Mark(Mark::Commit(commit)) => format!("<i>commit {}</i>", commit.short()),
-        Line::Mark(Mark::Saw(text)) => format!("<i>saw {}</i>", escape(&clean(&text))),
+        Line::Mark(Mark::Saw(text)) => escape(&clean(&text)),
         Line::Mark(Mark::Done) => "<i>done</i>".to_owned(),
         Line::Text(text) => escape(&clean(text)),
     }
