@@ -41,7 +41,7 @@ pub struct Config {
     #[arg(long, env = "GIT_HOSTS", default_value = "https://github.com")]
     pub git_hosts: GitHosts,
 
-    /// Addresses of proxies whose X-Forwarded-For and X-Forwarded-Proto are believed, separated by commas.
+    /// Addresses of proxies whose X-Forwarded-For is believed, separated by commas.
     #[arg(long, env = "TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpAddr>,
 

@@ -3,6 +3,10 @@
 use std::{
     io,
     net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,7 +19,7 @@ use crate::{
         local::{Local, LocalConfig},
     },
     config::{CloudKind, Config, Origin},
-    domain::{GitHosts, NameError},
+    domain::NameError,
     keys,
     preflight::Preflight,
     reconciler::{self, Baker, Reconciler},
@@ -30,6 +34,14 @@ const DRAIN: Duration = Duration::from_secs(8);
 const PRUNE: Duration = Duration::from_secs(3600);
 /// How often the listener for machines is tried again while its address is missing.
 const REBIND: Duration = Duration::from_secs(10);
+
+/// How a half of the site ended.
+enum Ended {
+    /// As it was asked to.
+    Asked(&'static str),
+    /// By itself.
+    Broken(&'static str),
+}
 
 /// The site could not start, or ended by a failure.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +64,9 @@ pub enum ServeError {
     /// A bake.
     #[error(transparent)]
     Bake(#[from] reconciler::BakeError),
+    /// A half of the site ended by itself.
+    #[error("a half of the site broke off: {0}")]
+    Broken(&'static str),
     /// A setting.
     #[error("a setting: {0}")]
     Setting(#[from] NameError),
@@ -74,8 +89,10 @@ pub async fn open_store(config: &Config) -> Result<Store, ServeError> {
 /// # Errors
 /// Where it cannot start.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
-    let store = open_store(&config).await?;
+    keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
+    // Before the database is opened, which may bring it to a newer schema.
     let _lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
+    let store = open_store(&config).await?;
     let log_key = keys::log_key(&config.state_dir).map_err(ServeError::State)?;
     let site_id = store.site().await?;
     let cloud = open_cloud(&config, &site_id)?;
@@ -86,7 +103,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 
     let shutdown = CancellationToken::new();
     let preflight = Preflight::new(config.state_dir.join("preflight"));
-    let settings = web_settings(&config, for_machines.is_ok())?;
+    let serves_samples = Arc::new(AtomicBool::new(for_machines.is_ok()));
+    let settings = web_settings(&config, serves_samples.clone());
     let site = Site::new(store.clone(), preflight, log_key.clone(), settings, shutdown.clone());
     let machines = web::callback_router(site.clone()).merge(samples.router());
     let baker = Baker::new(store.clone(), cloud.clone());
@@ -101,22 +119,32 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let mut halves = JoinSet::new();
     halves.spawn(end_on_signal(shutdown.clone()));
     halves.spawn(serve_web(listener, web::router(site), shutdown.clone()));
-    halves.spawn(serve_machines(config.clone(), cloud.clone(), for_machines, machines, shutdown.clone()));
+    halves.spawn(serve_machines(
+        config.clone(),
+        cloud.clone(),
+        for_machines,
+        serves_samples,
+        machines,
+        shutdown.clone(),
+    ));
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
-    halves.spawn(named("reconciler", reconciler.run(shutdown.clone())));
-    halves.spawn(named("baker", baker.run(shutdown.clone())));
+    halves.spawn(named("reconciler", reconciler.run(shutdown.clone()), shutdown.clone()));
+    halves.spawn(named("baker", baker.run(shutdown.clone()), shutdown.clone()));
+    let mut broken = None;
     while let Some(ended) = halves.join_next().await {
         match ended {
-            Ok(name) => tracing::info!(half = name, "ended"),
+            Ok(Ended::Asked(name)) => tracing::info!(half = name, "ended"),
+            Ok(Ended::Broken(name)) => broken = Some(ServeError::Broken(name)),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a half of the site broke off")
+                tracing::error!(error = &error as &dyn std::error::Error, "a half of the site panicked");
+                broken = Some(ServeError::Broken("one that panicked"));
             }
         }
         shutdown.cancel();
     }
     cloud.release().await;
     store.close().await;
-    Ok(())
+    broken.map_or(Ok(()), Err)
 }
 
 /// Bakes a golden image now and tells its log.
@@ -124,8 +152,10 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 /// # Errors
 /// Where the bake fails.
 pub async fn bake(config: Config) -> Result<(), ServeError> {
-    let store = open_store(&config).await?;
+    keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
+    // Before the database is opened, which may bring it to a newer schema.
     let _lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
+    let store = open_store(&config).await?;
     let cloud = open_cloud(&config, &store.site().await?)?;
     cloud.prepare().await?;
     let baker = Baker::new(store.clone(), cloud.clone());
@@ -155,22 +185,19 @@ fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
     }
 }
 
-/// What pages need to know. The samples' origin is allowed besides the configured hosts, where it is ours.
-fn web_settings(config: &Config, serves_samples: bool) -> Result<web::Settings, NameError> {
-    let mut git_hosts: GitHosts = config.git_hosts.clone();
-    if serves_samples {
-        git_hosts = git_hosts.with_own(&config.callback_url())?;
-    }
-    Ok(web::Settings {
+/// What pages need to know.
+fn web_settings(config: &Config, serves_samples: Arc<AtomicBool>) -> web::Settings {
+    web::Settings {
         public_url: config.public_url(),
         callback_url: config.callback_url(),
-        git_hosts,
+        git_hosts: config.git_hosts.clone(),
+        serves_samples,
         trusted_proxies: config.trusted_proxies.clone(),
         cloud: match config.cloud {
             CloudKind::Local => "local",
         },
         secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
-    })
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
@@ -186,12 +213,13 @@ async fn say_where(config: &Config, store: &Store, site: &Site) -> Result<(), St
     Ok(())
 }
 
-async fn named(name: &'static str, half: impl Future<Output = ()>) -> &'static str {
+/// A half that ends when it is asked to, and broke off where it ends before.
+async fn named(name: &'static str, half: impl Future<Output = ()>, shutdown: CancellationToken) -> Ended {
     half.await;
-    name
+    if shutdown.is_cancelled() { Ended::Asked(name) } else { Ended::Broken(name) }
 }
 
-async fn end_on_signal(shutdown: CancellationToken) -> &'static str {
+async fn end_on_signal(shutdown: CancellationToken) -> Ended {
     let signals = tokio::signal::unix::signal(SignalKind::terminate());
     match signals {
         Ok(mut terminate) => tokio::select! {
@@ -204,11 +232,11 @@ async fn end_on_signal(shutdown: CancellationToken) -> &'static str {
             shutdown.cancelled().await;
         }
     }
-    "signals"
+    Ended::Asked("signals")
 }
 
 /// Serves people. Requests under way are finished, for a while.
-async fn serve_web(listener: TcpListener, router: axum::Router, shutdown: CancellationToken) -> &'static str {
+async fn serve_web(listener: TcpListener, router: axum::Router, shutdown: CancellationToken) -> Ended {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     drain("web", server.into_future(), shutdown).await
@@ -228,19 +256,21 @@ async fn serve_machines(
     config: Config,
     cloud: Cloud,
     mut bound: Result<TcpListener, String>,
+    serves_samples: Arc<AtomicBool>,
     router: axum::Router,
     shutdown: CancellationToken,
-) -> &'static str {
+) -> Ended {
     if let Err(error) = &bound {
         tracing::error!(error, "machines cannot reach the site; it is tried again");
     }
     while bound.is_err() {
         tokio::select! {
-            () = shutdown.cancelled() => return "machines",
+            () = shutdown.cancelled() => return Ended::Asked("machines"),
             () = tokio::time::sleep(REBIND) => bound = listen_for_machines(&config, &cloud).await,
         }
     }
-    let Ok(listener) = bound else { return "machines" };
+    let Ok(listener) = bound else { return Ended::Asked("machines") };
+    serves_samples.store(true, Ordering::Relaxed);
     let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     drain("machines", server.into_future(), shutdown).await
 }
@@ -250,7 +280,7 @@ async fn drain(
     name: &'static str,
     server: impl Future<Output = io::Result<()>>,
     shutdown: CancellationToken,
-) -> &'static str {
+) -> Ended {
     let patience = async {
         shutdown.cancelled().await;
         tokio::time::sleep(DRAIN).await;
@@ -258,13 +288,14 @@ async fn drain(
     tokio::select! {
         result = server => if let Err(error) = result {
             tracing::error!(server = name, error = &error as &dyn std::error::Error, "a listener broke off");
+            return Ended::Broken(name);
         },
         () = patience => tracing::warn!(server = name, "requests under way were given up"),
     }
-    name
+    Ended::Asked(name)
 }
 
-async fn prune_sessions(store: Store, shutdown: CancellationToken) -> &'static str {
+async fn prune_sessions(store: Store, shutdown: CancellationToken) -> Ended {
     loop {
         if let Err(error) = store.prune_sessions().await {
             tracing::error!(
@@ -273,7 +304,7 @@ async fn prune_sessions(store: Store, shutdown: CancellationToken) -> &'static s
             );
         }
         tokio::select! {
-            () = shutdown.cancelled() => return "sessions",
+            () = shutdown.cancelled() => return Ended::Asked("sessions"),
             () = tokio::time::sleep(PRUNE) => {}
         }
     }

@@ -106,6 +106,14 @@ UNIT
 }
 
 environment() {
+  local begun
+  # Numbers grow over the whole site: one that comes late must not take the place of a newer one.
+  for begun in "$STATE"/begun/*; do
+    if ((${begun##*/} > EC_DEPLOYMENT)); then
+      echo "Deployment ${begun##*/} is newer than this one, and began before it."
+      return 1
+    fi
+  done
   python3 -I "$EC_LIB/machine.py" environment "$EC_DEPLOYMENT"
   if [[ ! -s /etc/ec-deployer/secret_key ]]; then
     (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put /etc/ec-deployer/secret_key)
@@ -287,7 +295,7 @@ migrate() {
   for alias in "${aliases[@]}"; do
     in_release 600 python -m django migrate --noinput "${options[@]}" --database "$alias"
   done
-  in_release 20 find /srv/app/shared -maxdepth 1 -name '*.sqlite3*' -exec chmod 640 {} +
+  in_release 20 find /srv/app/shared -maxdepth 1 -name '*.sqlite3' -exec chmod 640 {} +
 }
 
 # Starts the release beside the one that serves, and waits until it answers.

@@ -111,6 +111,16 @@ impl Cloud {
         }
     }
 
+    /// Gives up a launch of which it is not known what came of it: whatever it made goes away again.
+    ///
+    /// # Errors
+    /// Where it still cannot be told; repeat the call.
+    pub async fn abandon(&self, request: &LaunchRequest) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => local.abandon(request).await,
+        }
+    }
+
     /// Every machine of this site, in as few calls as the cloud allows.
     ///
     /// # Errors

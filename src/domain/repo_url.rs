@@ -33,6 +33,19 @@ impl GitHosts {
         })
     }
 
+    /// Checks that a repository that was accepted once is still on one of these hosts.
+    ///
+    /// # Errors
+    /// One sentence that names the hosts, where it is not.
+    pub fn check(&self, repo: &RepoUrl) -> Result<(), NameError> {
+        if self.allows(&repo.0) { Ok(()) } else { Err(self.refusal(&repo.0)) }
+    }
+
+    fn refusal(&self, url: &Url) -> NameError {
+        let scheme = if url.scheme() == "https" { "" } else { ", over https" };
+        NameError::new(format!("Only repositories on {} can be deployed{scheme}.", self.in_words()))
+    }
+
     /// The hosts in words, for a sentence: `github.com or git.example.com`.
     pub fn in_words(&self) -> String {
         let names: Vec<_> = self.listed.iter().filter_map(Url::host_str).collect();
@@ -136,11 +149,7 @@ impl RepoUrl {
             return Err(error);
         }
         if !hosts.allows(&url) {
-            return Err(NameError::new(format!(
-                "Only repositories on {} can be deployed{}.",
-                hosts.in_words(),
-                if matches!(url.scheme(), "https") { "" } else { ", over https" },
-            )));
+            return Err(hosts.refusal(&url));
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err(NameError::new("Leave out what follows ? or # in the URL."));
@@ -272,6 +281,9 @@ mod tests {
             "https://github.com".parse::<GitHosts>().unwrap().with_own("http://10.213.0.1:8001").unwrap();
         assert!(RepoUrl::parse_pasted("http://10.213.0.1:8001/samples/guestbook.git", &hosts).is_ok());
         assert_eq!(hosts.in_words(), "github.com");
+        let sample = RepoUrl::from_stored("http://10.213.0.1:8001/samples/guestbook").unwrap();
+        assert!(hosts.check(&sample).is_ok());
+        assert!("https://github.com".parse::<GitHosts>().unwrap().check(&sample).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{Action, BOOT_SECONDS, Next, Reconciler};
 use crate::{
     cloud::{CloudError, LaunchRequest, Retry},
     domain::{Deployment, DeploymentId, Failure, InstanceId, Line, Report, Status, Step, parse_line},
-    store::{StoreError, Work},
+    store::{Attempt, StoreError, Work},
     user_data::{self, Values},
 };
 
@@ -36,18 +36,19 @@ impl Reconciler {
             }
             Action::BeginAttempt(id) => self.begin_attempt(work, id).await?,
             Action::Launch => return self.launch(work).await,
-            Action::AbandonAttempt => {
-                if let Some(attempt) = &work.attempt {
-                    self.store.attempt_refused(&attempt.token, None).await?;
-                }
-            }
+            Action::AbandonAttempt => return self.abandon(work).await,
             Action::BeginDeployment(id) => self.store.begin_deployment(row, id).await?,
             Action::RunScript => return self.run_script(work).await,
             Action::Finish => self.finish(work).await?,
             Action::DeploymentFailed => self.deployment_failed(work).await?,
             Action::NeverReported => {
                 let failure = self.never_reported(work).await;
-                self.store.fail(row, &failure).await?;
+                self.settle_failure(work, &failure).await?;
+            }
+            Action::Overdue(failure) => self.settle_failure(work, &failure).await?,
+            // What waits behind a running deployment is not failed by it: it goes on from here.
+            Action::Fail(failure) if work.running.is_some() => {
+                self.store.deployment_failed(row, &failure, None).await?;
             }
             Action::Fail(failure) => self.store.fail(row, &failure).await?,
             Action::AwaitAnswer => return self.await_answer(work).await,
@@ -86,22 +87,27 @@ impl Reconciler {
         self.store.begin_attempt(work.instance.row, id, image.id, &request.token, &json).await
     }
 
+    /// Gives the open attempt up, with whatever its request has brought about.
+    async fn abandon(&self, work: &Work) -> Result<Next, StoreError> {
+        let Some(attempt) = &work.attempt else { return Ok(Next::Again) };
+        if attempt.sent_at.is_some()
+            && let Err(error) = self.cloud.abandon(&request(work, attempt)?).await
+        {
+            return self.patience(work, &error).await;
+        }
+        self.store.attempt_refused(&attempt.token, None).await?;
+        Ok(Next::Again)
+    }
+
     /// Sends the saved request, the first time or again, and writes the machine's id back.
     async fn launch(&self, work: &Work) -> Result<Next, StoreError> {
         let Some(attempt) = &work.attempt else { return Ok(Next::Again) };
-        let request: LaunchRequest = match serde_json::from_str(&attempt.request) {
-            Ok(request) => request,
-            Err(error) => {
-                let problem = error.to_string();
-                let row = work.instance.row.0;
-                return Err(StoreError::Impossible { table: "attempts", column: "request", row, problem });
-            }
-        };
+        let request = request(work, attempt)?;
         self.store.attempt_sent(&attempt.token).await?;
         match self.cloud.launch(&request).await {
             Ok(machine) => {
                 self.store.attempt_launched(&attempt.token, &machine.id, machine.public_ip).await?;
-                self.retries.lock().await.remove(&work.instance.row);
+                self.patience_ends(work).await?;
                 Ok(Next::Again)
             }
             Err(error) if error.retry == Retry::Never => {
@@ -109,6 +115,8 @@ impl Reconciler {
                 let failure = Failure { step: None, message: format!("The launch was refused: {error}") };
                 let keep = (work.instance.status != Status::Terminating).then_some(&failure);
                 self.store.attempt_refused(&attempt.token, keep).await?;
+                // The image may be gone: it is looked at before somebody tries again.
+                self.baker.want();
                 Ok(Next::Again)
             }
             Err(error) => self.patience(work, &error).await,
@@ -125,7 +133,7 @@ impl Reconciler {
         match self.cloud.run(machine(work)?, running.id, &script).await {
             Ok(()) => {
                 self.sent.lock().await.insert(running.id);
-                self.retries.lock().await.remove(&work.instance.row);
+                self.patience_ends(work).await?;
                 Ok(Next::After(Duration::from_secs(15)))
             }
             Err(error) if error.retry == Retry::Never => {
@@ -260,7 +268,7 @@ impl Reconciler {
     async fn call(&self, work: &Work, result: Result<(), CloudError>) -> Result<Next, StoreError> {
         match result {
             Ok(()) => {
-                self.retries.lock().await.remove(&work.instance.row);
+                self.patience_ends(work).await?;
                 Ok(Next::After(FIRST_PAUSE / 2))
             }
             Err(error) if error.retry == Retry::Never => {
@@ -271,6 +279,14 @@ impl Reconciler {
             }
             Err(error) => self.patience(work, &error).await,
         }
+    }
+
+    /// The cloud did it: what was said of patience is not true any more.
+    async fn patience_ends(&self, work: &Work) -> Result<(), StoreError> {
+        if self.retries.lock().await.remove(&work.instance.row).is_some() {
+            self.store.set_notice(work.instance.row, None).await?;
+        }
+        Ok(())
     }
 
     /// Tries again later: the pause doubles with each time in a row, with jitter; the owner is told.
@@ -287,6 +303,16 @@ impl Reconciler {
         let pause = FIRST_PAUSE.saturating_mul(1 << tries.min(6)).min(LONGEST_PAUSE);
         Ok(Next::After(pause.mul_f64(rand::random_range(0.5..1.0))))
     }
+}
+
+/// The request of an attempt, as it was saved.
+fn request(work: &Work, attempt: &Attempt) -> Result<LaunchRequest, StoreError> {
+    serde_json::from_str(&attempt.request).map_err(|error| StoreError::Impossible {
+        table: "attempts",
+        column: "request",
+        row: work.instance.row.0,
+        problem: error.to_string(),
+    })
 }
 
 fn log_refusal(work: &Work, error: &CloudError) {

@@ -85,7 +85,13 @@ impl Baker {
             self.record(&error).await?;
             return Err(error.into());
         }
-        let there = self.cloud.images().await?;
+        let there = match self.cloud.images().await {
+            Ok(there) => there,
+            Err(error) => {
+                self.record(&error).await?;
+                return Err(error.into());
+            }
+        };
         for image in self.store.images().await? {
             let kept = image.cloud_ref.as_ref().is_some_and(|name| there.contains(name));
             if image.state == ImageState::Good && !kept {
@@ -99,14 +105,15 @@ impl Baker {
         }
     }
 
-    /// Records why no bake can even begin, so that people see it; once, not at every try.
+    /// Records why no bake can even begin, so that people see it; in one record, not one for every try.
     async fn record(&self, error: &CloudError) -> Result<(), StoreError> {
-        let newest = self.store.newest_image().await?;
-        if newest.is_none_or(|image| image.error.as_deref() != Some(&error.sentence)) {
-            let id = self.store.begin_image(&user_data::image_digest()).await?;
-            self.store.end_image(id, Err(&error.sentence)).await?;
+        if let Some(image) = self.store.newest_image().await?
+            && image.error.as_deref() == Some(&error.sentence)
+        {
+            return self.store.image_failed_again(image.id).await;
         }
-        Ok(())
+        let id = self.store.begin_image(&user_data::image_digest()).await?;
+        self.store.end_image(id, Err(&error.sentence)).await
     }
 
     /// Bakes an image now.

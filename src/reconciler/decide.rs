@@ -14,7 +14,7 @@ use crate::{
 /// one 30 to 60; five minutes leave room for a busy host.
 pub const BOOT_SECONDS: i64 = 300;
 /// Seconds a deployment has in all. The script bounds each step; together they stay below this.
-pub const DEPLOY_SECONDS: i64 = 45 * 60;
+pub const DEPLOY_SECONDS: i64 = 90 * 60;
 /// Seconds a started machine has until its project answers again.
 pub const START_SECONDS: i64 = 180;
 /// No deadline fires this soon after the site starts: what was reported while it was down comes first.
@@ -67,7 +67,7 @@ pub enum Action {
     BeginAttempt(DeploymentId),
     /// Send the open attempt's request, again where need be.
     Launch,
-    /// End the open attempt, which was never sent.
+    /// End the open attempt, and whatever came of it where it was sent.
     AbandonAttempt,
     /// Note that this deployment goes to the machine.
     BeginDeployment(DeploymentId),
@@ -79,6 +79,8 @@ pub enum Action {
     DeploymentFailed,
     /// Its machine never reported.
     NeverReported,
+    /// It did not end in time.
+    Overdue(Failure),
     /// Fail the instance.
     Fail(Failure),
     /// Ask the project for its page, and be live once it answers.
@@ -132,14 +134,13 @@ fn failure(message: &str) -> Failure {
     Failure { step: None, message: message.to_owned() }
 }
 
-/// Terminating works from everywhere: first what is not known of a launch is found out.
+/// Terminating works from everywhere: a launch of which nothing is known yet is given up first.
 fn terminate(work: &Work) -> Action {
     if work.instance.status != Status::Terminating {
         return Action::Become(Status::Terminating);
     }
     match &work.attempt {
-        Some(attempt) if attempt.instance_id.is_none() && attempt.sent_at.is_none() => Action::AbandonAttempt,
-        Some(attempt) if attempt.instance_id.is_none() => Action::Launch,
+        Some(attempt) if attempt.instance_id.is_none() => Action::AbandonAttempt,
         _ if work.instance.instance_id.is_some() => Action::Terminate,
         _ => Action::Gone(failure("The instance was terminated.")),
     }
@@ -225,7 +226,7 @@ fn under_way(work: &Work, seen: &Seen, around: &Around) -> Action {
     let late = running.begun_at.is_some_and(|begun| around.now > begun.plus_seconds(DEPLOY_SECONDS));
     if late && !grace {
         let minutes = DEPLOY_SECONDS / 60;
-        return Action::Fail(Failure {
+        return Action::Overdue(Failure {
             step: running.report.reached(),
             message: format!(
                 "The deployment did not end within {minutes} minutes; the log's last lines say how far it came."
@@ -298,7 +299,7 @@ fn starting(work: &Work, seen: &Seen, around: &Around) -> Action {
     let late = around.now > work.instance.status_since.plus_seconds(START_SECONDS)
         && around.now > around.started_at.plus_seconds(GRACE_SECONDS);
     match machine.state {
-        MachineState::Stopped => Action::Start,
+        MachineState::Stopped if !late => Action::Start,
         MachineState::Running => match (&work.queued, &work.serving) {
             (Some(queued), _) => Action::BeginDeployment(queued.id),
             (None, Some(_)) if late => Action::Fail(failure(

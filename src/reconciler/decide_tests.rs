@@ -185,7 +185,7 @@ fn no_state_on_the_way_is_without_an_exit_and_no_deadline_fires_in_the_first_min
     let mut deploying = work(Status::Deploying);
     deploying.running = Some(running("::ec step migrate start\n"));
     let late = after(DEPLOY_SECONDS + 1);
-    let Action::Fail(why) = decide(&deploying, &up, &late) else { panic!("no deadline") };
+    let Action::Overdue(why) = decide(&deploying, &up, &late) else { panic!("no deadline") };
     assert_eq!(why.step, Some(crate::domain::Step::Migrate));
     let just_started = Around { started_at: late.now, ..late };
     assert!(matches!(decide(&deploying, &up, &just_started), Action::Wait(_)));
@@ -230,7 +230,7 @@ fn terminate_works_from_every_state_and_finds_out_what_came_of_a_launch() {
         assert_eq!(decide(&work, &Seen::Nothing, &after(1)), Action::Terminate);
         work.instance.instance_id = None;
         work.attempt = Some(attempt(true, false));
-        assert_eq!(decide(&work, &Seen::Unknown, &after(1)), Action::Launch);
+        assert_eq!(decide(&work, &Seen::Unknown, &after(1)), Action::AbandonAttempt);
         work.attempt = Some(attempt(false, false));
         assert_eq!(decide(&work, &Seen::Unknown, &after(1)), Action::AbandonAttempt);
         work.attempt = None;

@@ -134,7 +134,7 @@ impl Reconciler {
 
     async fn want_all(&self, queue: &mut Queue) {
         match self.store.rows_with_work().await {
-            Ok(rows) => rows.into_iter().for_each(|row| queue.want(row)),
+            Ok(rows) => rows.into_iter().for_each(|row| queue.want_unless_later(row)),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "could not look for work")
             }
@@ -192,6 +192,13 @@ impl Queue {
 
     fn want(&mut self, row: RowId) {
         self.wanted.insert(row);
+    }
+
+    /// Wants a step of a row that nothing is known to have changed about: one that was told to wait goes on waiting.
+    fn want_unless_later(&mut self, row: RowId) {
+        if !self.later.contains_key(&row) {
+            self.want(row);
+        }
     }
 
     /// When the next later step is due; far off where there is none.

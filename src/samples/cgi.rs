@@ -60,7 +60,7 @@ pub(super) async fn run(
     let stdin = running.child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut stdout = running.child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
     let mut answer = Answer {
-        _sending: Sending(tokio::spawn(send(body, stdin))),
+        sending: Sending(tokio::spawn(send(body, stdin))),
         complaints: tokio::spawn(complaints(running.child.stderr.take())),
         running,
         deadline,
@@ -115,7 +115,7 @@ fn command(repository: &Path, account: Option<Account>, request: &Request) -> to
 /// A program at work on an answer: dropped with the answer's body, it ends.
 struct Answer {
     running: Running,
-    _sending: Sending,
+    sending: Sending,
     complaints: JoinHandle<String>,
     deadline: Instant,
     _turn: OwnedSemaphorePermit,
@@ -131,6 +131,9 @@ impl Answer {
             if read.map_err(|_| io::ErrorKind::TimedOut)?? > 0 {
                 return Ok(Some((chunk.freeze(), Some((answer, stdout)))));
             }
+            // A request that is not read to its end makes the server close the connection hard, and the client
+            // loses what it has not read of the answer.
+            let _ = timeout_at(answer.deadline, &mut answer.sending.0).await;
             let status = timeout_at(answer.deadline, answer.running.wait()).await;
             if status.map_err(|_| io::ErrorKind::TimedOut)??.success() {
                 return Ok(None);
@@ -164,14 +167,13 @@ impl Drop for Sending {
 /// program sees an incomplete request and says so.
 async fn send(body: Body, mut stdin: ChildStdin) {
     let mut left = BODY_LIMIT;
+    let mut reads = true;
     let mut chunks = pin!(body.into_data_stream());
     while let Ok(Some(chunk)) = chunks.try_next().await {
         let Some(rest) = left.checked_sub(chunk.len()) else { return };
         left = rest;
-        // A program that has read enough closes its end.
-        if stdin.write_all(&chunk).await.is_err() {
-            return;
-        }
+        // A program that has read enough closes its end; the rest is read away.
+        reads = reads && stdin.write_all(&chunk).await.is_ok();
     }
 }
 

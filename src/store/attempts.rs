@@ -49,7 +49,8 @@ pub(super) async fn current(
 }
 
 impl Store {
-    /// Saves an attempt with its complete request, whose user data carries `deployment`.
+    /// Saves an attempt with its complete request, whose user data carries `deployment`; nothing where that
+    /// deployment waits no more.
     ///
     /// # Errors
     /// Where the instance is not `requested`, or has an attempt already.
@@ -63,6 +64,17 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let now = Timestamp::now().0;
+        let begun = sqlx::query!(
+            "UPDATE deployments SET begun_at = $2 WHERE id = $1 AND outcome IS NULL AND begun_at IS NULL",
+            deployment.0,
+            now
+        )
+        .execute(&mut *tx)
+        .await?;
+        if begun.rows_affected() == 0 {
+            // A newer one took its place meanwhile: the next look makes a request with that.
+            return Ok(());
+        }
         sqlx::query!(
             "INSERT INTO attempts (instance, token, request, image_id, state, created_at)
              VALUES ($1, $2, $3, $4, 'open', $5)",
@@ -74,9 +86,6 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
-        sqlx::query!("UPDATE deployments SET begun_at = $2 WHERE id = $1", deployment.0, now)
-            .execute(&mut *tx)
-            .await?;
         sqlx::query!("UPDATE instances SET image_id = $2, notice = NULL WHERE id = $1", instance.0, image.0)
             .execute(&mut *tx)
             .await?;

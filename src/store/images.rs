@@ -179,6 +179,19 @@ impl Store {
         Ok(())
     }
 
+    /// Notes that a failed bake has failed once more, by the same cause, just now.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn image_failed_again(&self, id: ImageId) -> Result<(), StoreError> {
+        let now = Timestamp::now().0;
+        sqlx::query!("UPDATE images SET finished_at = $2 WHERE id = $1 AND state = 'failed'", id.0, now)
+            .execute(&self.writer)
+            .await?;
+        self.tell(Change::Image(id));
+        Ok(())
+    }
+
     /// Every image, the newest first.
     ///
     /// # Errors

@@ -127,7 +127,8 @@ impl Store {
         let digest = format!("redeploy {}", plan.commit);
         let earliest = received_at.plus_seconds(-DOUBLE_CLICK_SECONDS).0;
         let first = sqlx::query!(
-            "SELECT id FROM deployments WHERE instance = $1 AND submission = $2 AND created_at >= $3",
+            "SELECT id FROM deployments
+             WHERE instance = $1 AND submission = $2 AND created_at >= $3 AND outcome IS NOT 'failed'",
             row.0,
             digest,
             earliest
@@ -189,10 +190,12 @@ async fn describe_alone(
     let (text, repo, project) = (name.as_str(), wish.repo.as_str(), wish.project.as_str());
     let branch = wish.branch.as_ref().map(Branch::as_str);
     let (now, commit) = (Timestamp::now().0, wish.plan.commit.as_str());
+    // The second click of a double click finds the description written already.
+    let earliest = wish.received_at.plus_seconds(-DOUBLE_CLICK_SECONDS).0;
     let row = sqlx::query!(
         "UPDATE instances SET description = $6, updated_at = $7
          WHERE name = $1 AND owner_id = $2 AND github_url = $3 AND project_name = $4 AND branch IS $5
-           AND description <> $6 AND status = 'live' AND wanted = 'present'
+           AND (description <> $6 OR updated_at >= $9) AND status = 'live' AND wanted = 'present'
            AND $8 = (SELECT json_extract(d.plan, '$.commit') FROM deployments d
                      WHERE d.instance = instances.id AND d.outcome = 'live')
            AND NOT EXISTS (SELECT 1 FROM deployments d WHERE d.instance = instances.id AND d.outcome IS NULL)
@@ -204,7 +207,8 @@ async fn describe_alone(
         branch,
         wish.description,
         now,
-        commit
+        commit,
+        earliest
     )
     .fetch_optional(&mut **tx)
     .await?;

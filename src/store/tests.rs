@@ -128,7 +128,17 @@ async fn an_attempt_is_answered_once_and_there_is_one_at_a_time() {
     let work = store.work(row).await.unwrap().unwrap();
     assert_eq!(work.instance.instance_id, Some(machine_id()));
     let image = store.begin_image("digest").await.unwrap();
-    let second = store.begin_attempt(row, DeploymentId(1), image, "second", "{}").await;
+    store
+        .begin_attempt(row, DeploymentId(1), image, "second", "{}")
+        .await
+        .expect("nothing to begin is no error");
+    assert_eq!(
+        store.work(row).await.unwrap().unwrap().attempt.map(|attempt| attempt.token),
+        Some("token".into())
+    );
+    let mira = store.users().await.unwrap().remove(0);
+    let waiting = store.redeploy(row, &plan('b'), mira.id, Timestamp::now()).await.unwrap();
+    let second = store.begin_attempt(row, waiting, image, "second", "{}").await;
     assert!(matches!(second, Err(StoreError::Database(_))), "the index holds it");
 }
 
@@ -164,6 +174,9 @@ async fn another_description_alone_deploys_nothing() {
     assert_eq!(store.submit(&wish).await.unwrap().deployment, first);
     let shop = store.instance_by_row(row).await.unwrap().unwrap();
     assert_eq!((shop.instance.description.as_str(), shop.newest.map(|d| d.id)), ("The new one", Some(first)));
+    wish.received_at = Timestamp::now();
+    assert_eq!(store.submit(&wish).await.unwrap().deployment, first, "a double click");
+    wish = later(wish);
     wish.description = "Newer".into();
     wish.plan = plan('b');
     assert_ne!(store.submit(&wish).await.unwrap().deployment, first, "a new commit is deployed");

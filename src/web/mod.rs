@@ -44,10 +44,10 @@ pub fn router(site: Site) -> Router {
     Router::new()
         .merge(bare)
         .merge(pages)
-        // Once more for what fails outside of the pages: it has no navigation, but the site's look.
-        .layer(from_fn_with_state(site.clone(), error::dress))
         .layer(CatchPanicLayer::custom(error::caught))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
+        // Once more for what fails outside of the pages: it has no navigation, but the site's look.
+        .layer(from_fn_with_state(site.clone(), error::dress))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(site.clone(), middleware::headers))
         .layer(middleware::trace())

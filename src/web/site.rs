@@ -1,6 +1,13 @@
 //! What every handler has at hand.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,14 +26,27 @@ pub struct Settings {
     pub public_url: String,
     /// Where machines reach the site, without a slash at the end.
     pub callback_url: String,
-    /// The scheme, host and port that repositories may come from, the sample's among them.
+    /// The scheme, host and port that people's repositories may come from.
     pub git_hosts: GitHosts,
+    /// Whether the samples are served at the callback URL, which is so once its listener is there.
+    pub serves_samples: Arc<AtomicBool>,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// The cloud's name, for the foot of every page.
     pub cloud: &'static str,
     /// Whether browsers reach the site over https: cookies are `Secure` then, and HSTS is sent.
     pub secure_cookies: bool,
+}
+
+impl Settings {
+    /// Where repositories may come from now: the listed hosts, and the samples' where they are ours.
+    pub(super) fn git_hosts(&self) -> GitHosts {
+        let hosts = self.git_hosts.clone();
+        if !self.serves_samples.load(Ordering::Relaxed) {
+            return hosts;
+        }
+        hosts.clone().with_own(&self.callback_url).unwrap_or(hosts)
+    }
 }
 
 /// What a stand-in finds of a request.

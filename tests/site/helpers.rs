@@ -69,7 +69,8 @@ pub async fn spawn_app_with(options: Options) -> App {
     let settings = Settings {
         public_url: url.clone(),
         callback_url: callback.clone(),
-        git_hosts: git_hosts.with_own(&callback).unwrap(),
+        git_hosts,
+        serves_samples: Arc::new(true.into()),
         trusted_proxies: options.trusted_proxies,
         cloud: "local",
         secure_cookies: options.secure,

@@ -193,6 +193,14 @@ impl Local {
         self.work(move |config, paths| Held::hold(config, paths, &id)?.terminate()).await
     }
 
+    /// Gives up a launch, however far it came: the token's machine goes, where it is there.
+    ///
+    /// # Errors
+    /// As [`terminate`](Self::terminate).
+    pub async fn abandon(&self, request: &LaunchRequest) -> Result<(), CloudError> {
+        self.terminate(&names::instance_id(&request.token)).await
+    }
+
     /// Starts a script as root on a running machine, as a unit of its own that outlives us. While the
     /// same deployment's script runs there, it does nothing.
     ///

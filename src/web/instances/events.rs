@@ -20,7 +20,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::broadcast::{Receiver, error::RecvError},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep_until},
 };
 
 use super::{
@@ -114,12 +114,14 @@ pub struct Pulse {
     pub visit: Visit,
     changes: Receiver<Change>,
     next_look: Option<Instant>,
+    /// When the session is asked for again: it may have ended where nobody here is told.
+    recheck_at: Instant,
     _open: OpenStream,
 }
 
 impl Pulse {
     pub fn new(visit: Visit, changes: Receiver<Change>, open: OpenStream) -> Self {
-        Self { visit, changes, next_look: None, _open: open }
+        Self { visit, changes, next_look: None, recheck_at: Instant::now() + RECHECK, _open: open }
     }
 
     /// Waits until something that `concerns` the stream has changed. The first call returns at once.
@@ -134,12 +136,12 @@ impl Pulse {
             let change = tokio::select! {
                 () = shutdown.cancelled() => return Wake::Stop,
                 () = sleep_until(next_look), if found => break,
-                () = sleep(RECHECK), if !found => Ok(Change::Sessions),
+                () = sleep_until(self.recheck_at) => Ok(Change::Sessions),
                 change = self.changes.recv() => change,
             };
             match change {
                 Ok(Change::Sessions) => match self.visit.goes_on().await {
-                    Ok(true) => {}
+                    Ok(true) => self.recheck_at = Instant::now() + RECHECK,
                     Ok(false) => return Wake::SignedOut,
                     Err(error) => {
                         tracing::warn!(?error, "a stream could not see whether its session goes on");
@@ -272,7 +274,8 @@ impl PageState {
             kind: shown.kind,
             number: shown.number,
             seen: shown.seen,
-            from: last_id.or(from),
+            // Offset 0 is that of what is awaited before the first line, which that line replaces.
+            from: last_id.filter(|id| *id > 0).or(from),
             ..Self::default()
         }
     }

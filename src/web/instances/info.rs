@@ -94,6 +94,14 @@ impl Info {
 impl StepInfo {
     fn of((step, state): (Step, StepState), deployment: &Deployment) -> Self {
         let since = |until: Timestamp| deployment.step_since.map(|since| until.seconds_since(since).max(0.0));
+        let state = match state {
+            // What its machine never ended is not under way once the deployment has ended.
+            StepState::Running | StepState::Waiting if deployment.outcome.is_some() => {
+                let here = deployment.failure.as_ref().is_some_and(|failure| failure.step == Some(step));
+                if here { StepState::Failed { code: 1 } } else { StepState::Waiting }
+            }
+            state => state,
+        };
         let seconds = match state {
             StepState::Waiting => None,
             StepState::Ok { seconds } => Some(seconds),

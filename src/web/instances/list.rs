@@ -60,6 +60,12 @@ impl Row {
         self.newest.as_ref().map(|newest| (newest.plan.branch.as_str(), newest.plan.commit.short()))
     }
 
+    /// What the whole row stands or falls by: who it is, and what no part of it that can be sent alone holds.
+    pub fn outline(&self) -> String {
+        let Instance { name, description, repo, .. } = &self.instance;
+        format!("{name}\n{description}\n{repo}\n{:?}", self.commit())
+    }
+
     /// When it changed, as HTML.
     pub fn changed(&self) -> String {
         ago(self.instance.updated_at)

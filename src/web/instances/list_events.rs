@@ -91,7 +91,7 @@ impl Live {
 
     async fn look(&mut self) -> Result<Option<Event>, WebError> {
         let view = ListView::of(&self.pulse.visit, &self.whose).await?;
-        let mut order: Vec<_> = view.rows.iter().map(|row| row.instance.name.to_string()).collect();
+        let mut order: Vec<_> = view.rows.iter().map(|row| row.outline()).collect();
         if view.bake.is_some() {
             order.push("the golden image's notice".to_owned());
         }

@@ -147,12 +147,15 @@ impl Excerpt {
     pub async fn of(store: &Store, deployment: &Deployment, step: Option<Step>) -> Result<Self, StoreError> {
         let from = deployment.log_size.saturating_sub(BYTES);
         let bytes = store.log(deployment.id, from, BYTES as usize).await?;
-        Ok(Self::read(&String::from_utf8_lossy(&bytes), step))
+        Ok(Self::read(&String::from_utf8_lossy(&bytes), step, from > 0))
     }
 
-    fn read(log: &str, step: Option<Step>) -> Self {
+    /// Where the log's beginning is `cut` off, what comes before the first mark is the step's own: it printed
+    /// so much that its start is not among these bytes any more.
+    fn read(log: &str, step: Option<Step>, cut: bool) -> Self {
         let mut excerpt = Self::default();
-        let mut inside = step.is_none();
+        let mut inside = step.is_none() || cut;
+        let log = if cut { log.split_once('\n').map_or("", |(_, whole)| whole) } else { log };
         for line in log.lines() {
             match parse_line(line) {
                 Line::Mark(Mark::Start(name)) => {
@@ -200,6 +203,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn a_step_that_printed_more_than_is_read_shows_its_end() {
+        let log = "compiler output\nmore of it\nerror: no\n::ec step dependencies failed 1\n";
+        let excerpt = Excerpt::read(log, Some(Step::Dependencies), true);
+        assert_eq!(excerpt.lines, ["more of it", "error: no"]);
+        assert_eq!(excerpt.end.as_deref(), Some("failed 1"));
+    }
+
+    #[test]
     fn marks_read_as_people_read() {
         assert_eq!(line_html("::ec step migrate start"), "<b>==&gt; Migrate</b>");
         assert_eq!(line_html("::ec step migrate ok 0.414"), "<i>ok 0.41 s</i>");
@@ -221,11 +232,11 @@ mod tests {
     fn a_step_that_ran_twice_shows_its_last_run() {
         let log = "::ec step migrate start\nold\n::ec step migrate failed 1\n::ec step clone start\nother\n\
                    ::ec step migrate start\nnew\nlast\n::ec step migrate failed 2\nafter\n";
-        let excerpt = Excerpt::read(log, Some(Step::Migrate));
+        let excerpt = Excerpt::read(log, Some(Step::Migrate), false);
         assert_eq!(excerpt.lines, ["new", "last", "after"]);
         assert_eq!(excerpt.html(Some(1)), "new\n<mark>last</mark>\nafter\n<mark>failed 2</mark>\n");
         let many: String = (0..100).map(|i| format!("{i}\n")).collect();
-        let excerpt = Excerpt::read(&many, None);
+        let excerpt = Excerpt::read(&many, None, false);
         assert_eq!((excerpt.lines.len(), excerpt.lines[0].as_str()), (30, "70"));
     }
 

@@ -217,9 +217,10 @@ async fn create(
     CheckedForm(mut typed): CheckedForm<Typed>,
 ) -> Result<Response, WebError> {
     let received_at = Timestamp::now();
-    typed.unfold(&site.settings.git_hosts);
+    let hosts = site.settings.git_hosts();
+    typed.unfold(&hosts);
     let mut errors = Errors::default();
-    let (source, rest) = typed.parse(&site.settings.git_hosts, &mut errors);
+    let (source, rest) = typed.parse(&hosts, &mut errors);
     let Some((repo, project, branch)) = source else {
         return form(&visit, StatusCode::UNPROCESSABLE_ENTITY, typed, errors, None).await;
     };

@@ -11,7 +11,7 @@ use axum::{
 use super::{detail::answer, find, new::terminating, view::View};
 use crate::{
     domain::{RowId, Timestamp},
-    preflight::{Finding, Request},
+    preflight::{Field, Finding, Request},
     store::SubmitError,
     web::{
         Site,
@@ -56,6 +56,10 @@ async fn look_and_queue(
     request: Request,
     received_at: Timestamp,
 ) -> Result<Vec<Finding>, WebError> {
+    // The list may have become shorter since it was typed.
+    if let Err(error) = site.settings.git_hosts().check(&request.repo) {
+        return Ok(vec![Finding { field: Field::Repo, error }]);
+    }
     let plan = match site.looker.plan(&request).await {
         Ok(plan) => plan,
         Err(findings) => return Ok(findings),

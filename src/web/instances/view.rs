@@ -90,6 +90,8 @@ pub struct View {
     pub findings: Vec<String>,
     /// The token of the forms.
     pub csrf: String,
+    /// Whether it is the visitor's own.
+    pub is_own: bool,
     /// Whether a script asks for it: then what only a script can serve is shown.
     pub scripted: bool,
 }
@@ -125,6 +127,7 @@ impl View {
         let waits = instance.status == Status::Requested && store.newest_good_image().await?.is_none();
         let bake = if waits { store.newest_image().await? } else { None };
         let mut view = Self {
+            is_own: instance.owner == visit.user.id,
             instance,
             shown,
             serving,
@@ -248,6 +251,14 @@ impl View {
     /// Whether it can be redeployed.
     pub fn can_redeploy(&self) -> bool {
         self.kind == Kind::Live && self.is_wanted()
+    }
+
+    /// Whether it is stopped and can be started, with the branch's newest commit.
+    pub fn can_start(&self) -> bool {
+        self.instance.status == Status::Stopped
+            && self.kind != Kind::Past
+            && self.is_wanted()
+            && self.queued().is_none()
     }
 
     /// Whether it can be tried again.
