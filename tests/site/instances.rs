@@ -328,3 +328,51 @@ async fn the_whole_log_is_text_as_the_machine_sent_it() {
     page.has("&lt;script&gt;alert(1)&lt;/script&gt; red\n");
     assert_eq!(page.body.matches("alert(1)").count(), 500);
 }
+
+#[tokio::test]
+async fn a_stopped_instance_can_be_started_from_its_page() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.deploy("shop1").await;
+    app.live("shop1").await;
+    let (row, _) = app.ids("shop1").await;
+    app.store.set_status(row, Status::Stopped).await.unwrap();
+    mira.get("/instances/shop1").await.has("Start and redeploy");
+    *app.tip.lock().unwrap() = "90be12d90be12d90be12d90be12d90be12d90be1".to_owned();
+    let answer = mira.post("/instances/shop1/redeploy", &[]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert!(app.store.work(row).await.unwrap().unwrap().queued.is_some());
+}
+
+#[tokio::test]
+async fn an_admin_deploys_anothers_instance_again_as_it_is() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    let mut admin = app.person("root", Role::Admin).await;
+    mira.deploy("shop1").await;
+    app.live("shop1").await;
+    let (row, _) = app.ids("shop1").await;
+    app.store.want(row, Wanted::Absent).await.unwrap();
+    app.store.set_status(row, Status::Terminating).await.unwrap();
+    let why = Failure { step: None, message: "The instance was terminated.".into() };
+    app.store.machine_gone(row, &why).await.unwrap();
+    mira.get("/instances/shop1").await.has("/instances/new?again=shop1");
+    let page = admin.get("/instances/shop1").await;
+    page.has_not("/instances/new?again=shop1");
+    page.has("action=\"/instances/shop1/redeploy\"");
+}
+
+#[tokio::test]
+async fn a_step_that_a_deadline_ended_is_under_way_no_more() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.deploy("shop1").await;
+    let deployment = app.deploying("shop1").await;
+    app.log(deployment, "::ec step environment ok 0.4\n::ec step migrate start\n").await;
+    let (row, _) = app.ids("shop1").await;
+    let why = Failure { step: Some(Step::Migrate), message: "It did not end in time.".into() };
+    app.store.deployment_failed(row, &why, None).await.unwrap();
+    let info = mira.get("/instances/shop1/info").await.json();
+    let states: Vec<_> = info["steps"].as_array().unwrap().iter().map(|step| step["state"].clone()).collect();
+    assert_eq!((&states[8], &states[9]), (&"failed".into(), &"waiting".into()));
+}
