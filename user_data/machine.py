@@ -1,5 +1,5 @@
-"""What the machine asks about itself and of the site: `machine.py address`, `machine.py environment ID`,
-`machine.py started ID`.
+"""What the machine asks about itself and of the site: `machine.py address`, `machine.py settle`,
+`machine.py environment ID`, `machine.py started ID`.
 """
 
 import os
@@ -70,6 +70,17 @@ def address():
     print("This machine is reached at %s." % names[0])
 
 
+def settle():
+    """Undoes a deployment that a power cut left half done: `next` is there, and is not what serves."""
+    ready, serving = (os.path.realpath("/srv/app/" + name) for name in ("next", "current"))
+    if os.path.isdir(ready) and ready != serving:
+        lib = "/opt/ec-deployer/"
+        undo = ["python3", "-I", lib + "run.py", "python3", "-I", lib + "database.py", "restore", ready]
+        subprocess.run(undo, timeout=120)
+    if os.path.islink("/srv/app/next"):
+        os.remove("/srv/app/next")
+
+
 def environment(deployment):
     """Fetches the owner's variables, while the site gives them."""
     with open("/var/lib/ec-deployer/ship/" + deployment) as file:
@@ -119,6 +130,8 @@ def started(deployment):
 
 if sys.argv[1] == "address":
     address()
+elif sys.argv[1] == "settle":
+    settle()
 elif sys.argv[1] == "environment":
     environment(sys.argv[2])
 else:

@@ -73,7 +73,8 @@ RestartSec=5
 [Install]
 WantedBy=multi-user.target
 UNIT
-  # A deployment that a restart cut short leaves `next` behind; the release before it still is `current`.
+  # A deployment that a restart cut short leaves `next` and perhaps a half migrated database behind; the release
+  # before it still is `current`.
   put /etc/systemd/system/ec-deployer-address.service <<'UNIT'
 [Unit]
 Description=Keeps the names of this machine true, before the project starts
@@ -83,7 +84,7 @@ Before=supervisor.service
 [Service]
 Type=oneshot
 ExecStart=-/usr/sbin/nft -f /etc/ec-deployer/metadata.nft
-ExecStart=/usr/bin/rm -f /srv/app/next
+ExecStart=-/usr/bin/python3 -I /opt/ec-deployer/machine.py settle
 ExecStart=/usr/bin/python3 -I /opt/ec-deployer/machine.py address
 [Install]
 WantedBy=multi-user.target

@@ -56,6 +56,9 @@ pub enum SubmitError {
     /// The instance is being terminated.
     #[error("this instance is being terminated")]
     Terminating,
+    /// The instance has got another repository or project since the plan was made.
+    #[error("this instance was changed meanwhile")]
+    Changed,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -111,14 +114,16 @@ impl Store {
         Ok(Submitted { name, deployment })
     }
 
-    /// Queues a deployment of `plan` on an instance as it is: Redeploy, Try again, Deploy again. One
-    /// that waits already is replaced by it.
+    /// Queues a deployment of `plan`, made of `repo`, on an instance as it is: Redeploy, Try again, Deploy again.
+    /// One that waits already is replaced by it.
     ///
     /// # Errors
-    /// [`SubmitError::Terminating`] while the instance is on its way out.
+    /// [`SubmitError::Terminating`] while the instance is on its way out, [`SubmitError::Changed`] where it has
+    /// another repository or project by now.
     pub async fn redeploy(
         &self,
         row: RowId,
+        repo: &RepoUrl,
         plan: &Plan,
         by: UserId,
         received_at: Timestamp,
@@ -138,17 +143,22 @@ impl Store {
         if let Some(first) = first {
             return Ok(DeploymentId(first.id));
         }
-        let now = Timestamp::now().0;
+        let (now, repo, project) = (Timestamp::now().0, repo.as_str(), plan.project.as_str());
         let found = sqlx::query!(
-            "UPDATE instances SET wanted = 'present', generation = generation + 1, updated_at = $2
-             WHERE id = $1 AND (wanted <> 'absent' OR status = 'terminated') RETURNING id",
+            r#"UPDATE instances SET wanted = 'present', generation = generation + 1, updated_at = $2
+             WHERE id = $1 AND (wanted <> 'absent' OR status = 'terminated')
+             RETURNING github_url = $3 AND project_name = $4 AS "same!: bool""#,
             row.0,
-            now
+            now,
+            repo,
+            project
         )
         .fetch_optional(&mut *tx)
         .await?;
-        if found.is_none() {
-            return Err(SubmitError::Terminating);
+        match found {
+            None => return Err(SubmitError::Terminating),
+            Some(found) if !found.same => return Err(SubmitError::Changed),
+            Some(_) => {}
         }
         let id = queue(&mut tx, row, plan, by, &digest).await?;
         tx.commit().await.map_err(StoreError::from)?;

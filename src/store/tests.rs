@@ -31,11 +31,15 @@ fn plan(commit: char) -> Plan {
     }
 }
 
+fn repo() -> RepoUrl {
+    RepoUrl::from_stored("https://github.com/you/shop").unwrap()
+}
+
 fn submission(owner: &User, name: Option<&str>) -> Submission {
     Submission {
         owner: owner.id,
         name: name.map(|name| name.parse().unwrap()),
-        repo: RepoUrl::from_stored("https://github.com/you/shop").unwrap(),
+        repo: repo(),
         project: "shop".parse().unwrap(),
         branch: None,
         description: String::new(),
@@ -104,17 +108,20 @@ async fn the_newest_waiting_deployment_wins_and_nothing_is_taken_while_terminati
     let (store, _dir) = store().await;
     let (row, running) = deploying(&store).await;
     let mira = store.users().await.unwrap().remove(0);
-    let second = store.redeploy(row, &plan('b'), mira.id, Timestamp::now()).await.unwrap();
-    let third = store.redeploy(row, &plan('c'), mira.id, Timestamp::now()).await.unwrap();
-    let again = store.redeploy(row, &plan('c'), mira.id, Timestamp::now()).await.unwrap();
+    let second = store.redeploy(row, &repo(), &plan('b'), mira.id, Timestamp::now()).await.unwrap();
+    let third = store.redeploy(row, &repo(), &plan('c'), mira.id, Timestamp::now()).await.unwrap();
+    let again = store.redeploy(row, &repo(), &plan('c'), mira.id, Timestamp::now()).await.unwrap();
     assert_eq!(third, again, "a double click");
+    let other = RepoUrl::from_stored("https://github.com/you/other").unwrap();
+    let changed = store.redeploy(row, &other, &plan('e'), mira.id, Timestamp::now()).await;
+    assert!(matches!(changed, Err(SubmitError::Changed)));
     let work = store.work(row).await.unwrap().unwrap();
     assert_eq!(work.running.map(|running| running.id), Some(running));
     assert_eq!(work.queued.map(|queued| queued.id), Some(third));
     assert_eq!(store.deployment(second).await.unwrap().unwrap().outcome, Some(Outcome::Replaced));
     assert!(store.want(row, Wanted::Absent).await.unwrap());
     assert!(!store.want(row, Wanted::Absent).await.unwrap(), "a second wish changes nothing");
-    let refused = store.redeploy(row, &plan('d'), mira.id, Timestamp::now()).await;
+    let refused = store.redeploy(row, &repo(), &plan('d'), mira.id, Timestamp::now()).await;
     assert!(matches!(refused, Err(SubmitError::Terminating)));
 }
 
@@ -137,7 +144,7 @@ async fn an_attempt_is_answered_once_and_there_is_one_at_a_time() {
         Some("token".into())
     );
     let mira = store.users().await.unwrap().remove(0);
-    let waiting = store.redeploy(row, &plan('b'), mira.id, Timestamp::now()).await.unwrap();
+    let waiting = store.redeploy(row, &repo(), &plan('b'), mira.id, Timestamp::now()).await.unwrap();
     let second = store.begin_attempt(row, waiting, image, "second", "{}").await;
     assert!(matches!(second, Err(StoreError::Database(_))), "the index holds it");
 }
@@ -188,7 +195,7 @@ async fn a_failed_redeployment_leaves_the_instance_live_where_the_old_release_se
     let (row, first) = deploying(&store).await;
     store.deployment_live(row, first, None).await.unwrap();
     let mira = store.users().await.unwrap().remove(0);
-    let second = store.redeploy(row, &plan('b'), mira.id, Timestamp::now()).await.unwrap();
+    let second = store.redeploy(row, &repo(), &plan('b'), mira.id, Timestamp::now()).await.unwrap();
     store.begin_deployment(row, second).await.unwrap();
     let failure = Failure { step: Some(Step::Migrate), message: "no such table".into() };
     store.deployment_failed(row, &failure, Some("Deployment 1 goes on serving.")).await.unwrap();

@@ -90,6 +90,71 @@ async fn a_broken_second_commit_leaves_the_first_page_and_its_css_serving() {
     assert!(mira.get(&format!("/instances/{name}")).await.text.contains("goes on serving"));
 }
 
+const NEW_TABLE: &[u8] = b"from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [('entries', '0001_initial')]
+    operations = [migrations.RunSQL('CREATE TABLE half_done (id integer)')]
+";
+const SLEEP: &[u8] = b"import time
+
+from django.db import migrations
+
+
+def sleep(apps, schema_editor):
+    time.sleep(300)
+
+
+class Migration(migrations.Migration):
+    dependencies = [('entries', '0002_table')]
+    operations = [migrations.RunPython(sleep)]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_cut_off_while_it_migrates_comes_back_with_the_first_release_and_its_database() {
+    let (site, mira) = Site::start("cut").await;
+    let repository = Repository::of(&site, "cut", "samples/guestbook");
+    let name = mira.deploy(&repository.url, "guestbook").await;
+    let live = mira.until(&name, "live", 180).await;
+    let id = live["instance_id"].as_str().unwrap();
+    repository.commit(
+        "Migrate for ever",
+        &[
+            ("guestbook/entries/migrations/0002_table.py", NEW_TABLE),
+            ("guestbook/entries/migrations/0003_sleep.py", SLEEP),
+        ],
+    );
+    mira.redeploy(&name).await;
+    mira.wait(&name, 120, |info| info["step"] == "migrate").await;
+    let applied = "import sqlite3; print(sqlite3.connect('/srv/app/shared/db.sqlite3').execute(\"SELECT count(*) \
+                   FROM django_migrations WHERE app = 'entries'\").fetchone()[0])";
+    for _ in 0..100 {
+        if site.exec(id, &["python3", "-c", applied]).await.trim() == "2" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    assert_eq!(site.exec(id, &["python3", "-c", applied]).await.trim(), "2", "it is in the middle of it");
+
+    site.cloud().stop(&id.parse().unwrap()).await.unwrap();
+    let failed = mira.wait(&name, 60, |info| info["status"] == "failed").await;
+    assert_eq!(failed["error"]["step"], "migrate", "{failed:#}");
+    site.cloud().start(&id.parse().unwrap()).await.unwrap();
+    wait_past_failure(&mira, &name, |info| info["public_ip"] != Value::Null).await;
+    let visitor = Person::new(&mira.address(&name).await);
+    let mut status = None;
+    for _ in 0..100 {
+        status = visitor.try_get("/").await;
+        if status == Some(StatusCode::OK) {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    }
+    assert_eq!(status, Some(StatusCode::OK), "the first release serves");
+    assert_eq!(site.exec(id, &["python3", "-c", applied]).await.trim(), "1", "and its database is as it was");
+}
+
 /// Waits over a failure that is still shown from the deployment before.
 async fn wait_past_failure(person: &Person, name: &str, wish: impl Fn(&Value) -> bool) -> Value {
     for _ in 0..600 {

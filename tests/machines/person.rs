@@ -37,6 +37,13 @@ impl Person {
         read(self.client.get(url).send().await.unwrap()).await
     }
 
+    /// The status of a page of a server that may not be up yet.
+    pub async fn try_get(&self, path: &str) -> Option<StatusCode> {
+        let answer =
+            self.client.get(format!("{}{path}", self.site)).timeout(Duration::from_secs(5)).send().await;
+        answer.ok().map(|answer| answer.status())
+    }
+
     /// Opens the page, fills its form and sends it.
     pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Page {
         self.post_from(path, path, fields).await

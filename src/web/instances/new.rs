@@ -256,7 +256,7 @@ async fn create(
             errors.add(NAME, &suggest_other(error, &typed));
             None
         }
-        Answer::Refused(SubmitError::Terminating) => {
+        Answer::Refused(SubmitError::Terminating | SubmitError::Changed) => {
             let error = "This instance is being terminated. Wait until it is gone, or choose another name.";
             errors.add(NAME, &NameError::new(error));
             None

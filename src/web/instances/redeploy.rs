@@ -10,7 +10,7 @@ use axum::{
 
 use super::{detail::answer, find, new::terminating, view::View};
 use crate::{
-    domain::{RowId, Timestamp},
+    domain::{NameError, RowId, Timestamp},
     preflight::{Field, Finding, Request},
     store::SubmitError,
     web::{
@@ -64,12 +64,17 @@ async fn look_and_queue(
         Ok(plan) => plan,
         Err(findings) => return Ok(findings),
     };
-    match site.store.redeploy(row, &plan, request.owner, received_at).await {
+    match site.store.redeploy(row, &request.repo, &plan, request.owner, received_at).await {
         Ok(deployment) => {
             tracing::info!(%deployment, "a redeployment was asked for");
             Ok(Vec::new())
         }
         Err(SubmitError::Store(error)) => Err(error.into()),
+        Err(SubmitError::Changed) => {
+            let error =
+                NameError::new("The instance was changed meanwhile. Look at it once more, and try again.");
+            Ok(vec![Finding { field: Field::Repo, error }])
+        }
         Err(SubmitError::Terminating | SubmitError::NameTaken | SubmitError::NeedsReplace { .. }) => {
             Err(terminating().into())
         }
