@@ -25,10 +25,10 @@ check cargo fmt --check
 check cargo clippy --quiet --locked --all-targets -- -D warnings
 check ./scripts/sqlx.sh --check
 
-# Machines share two cores: two tests at once keep both busy.
+# One at a time: a machine that boots and deploys keeps two cores busy.
 failed=0
 check cargo test --locked --lib --bins --test site 2>&1 | tee "$scratch/log" || failed=1
-check cargo test --locked "${as_root[@]}" --test machines -- --test-threads=2 2>&1 | tee -a "$scratch/log" || failed=1
+check cargo test --locked "${as_root[@]}" --test machines -- --test-threads=1 2>&1 | tee -a "$scratch/log" || failed=1
 
 echo
 echo "machines booted: $(sort -u "$EC_TEST_MACHINES" 2>/dev/null | paste -sd' ' || true)"

@@ -38,6 +38,13 @@ async fn sign(visitor: &Person, address: &str, words: &str) {
     assert!(answer.status.is_redirection(), "{}\n{}", answer.status, answer.text);
 }
 
+/// A visitor reads a row of the guestbook.
+async fn reads(visitor: &Person, words: &str) {
+    let page = visitor.get("/").await;
+    assert_eq!(page.status, StatusCode::OK, "{}", page.text);
+    assert!(page.text.contains(words), "{}", page.text);
+}
+
 /// The addresses of a page's stylesheets.
 pub fn stylesheets(page: &str) -> Vec<String> {
     let links = page.split("<link").skip(1).map(|rest| &rest[..rest.find('>').unwrap_or(0)]);
@@ -75,14 +82,14 @@ async fn the_sample_is_live_keeps_its_rows_and_follows_its_address() {
     }
     assert_eq!(visitor.get("/static/admin/css/base.css").await.status, StatusCode::OK);
     sign(&visitor, &address, "written before the redeployment").await;
-    assert!(visitor.get("/").await.text.contains("written before the redeployment"));
+    reads(&visitor, "written before the redeployment").await;
 
     // A row written before a redeployment is read after it.
     mira.redeploy(&name).await;
     let second = |info: &Value| info["status"] == "live" && info["progress"] == 1.0;
     mira.wait(&name, 10, |info| info["status"] == "deploying").await;
     mira.wait(&name, 120, second).await;
-    assert!(visitor.get("/").await.text.contains("written before the redeployment"));
+    reads(&visitor, "written before the redeployment").await;
 
     // Stopped and started outside the site, with another address: shown as what it is, and live again.
     let id = info["instance_id"].as_str().unwrap().to_owned();

@@ -8,7 +8,8 @@ use crate::site::Site;
 pub fn booted(id: &str) {
     if let Some(path) = std::env::var_os("EC_TEST_MACHINES") {
         let mut file = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
-        writeln!(file, "{id}").unwrap();
+        // In one write, so that lines of tests that run at once do not mix.
+        file.write_all(format!("{id}\n").as_bytes()).unwrap();
     }
 }
 

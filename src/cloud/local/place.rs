@@ -26,7 +26,7 @@ use super::{
 use crate::cloud::CloudError;
 
 /// How long a machine's first process may take to begin. It takes a tenth of a second.
-const BEGIN: Duration = Duration::from_secs(20);
+const BEGIN: Duration = Duration::from_secs(60);
 
 /// How long a machine may take to power off when asked to. Most take half a second; a project's own
 /// services may take longer to end well.
@@ -213,16 +213,16 @@ impl<'a> Place<'a> {
     /// Waits until its own first process runs.
     pub(super) fn wait_begun(&self) -> Result<(), CloudError> {
         let deadline = Instant::now() + BEGIN;
-        // The holder forks and begins; until then nothing of it shows.
+        // The holder forks and begins; until then nothing of it shows, for seconds on a busy host: given up too
+        // early it would begin after all, with nobody to end it.
         let mut seen = false;
-        let started = Instant::now();
         loop {
             let processes = self.processes_now()?;
             if processes.leader.is_some() {
                 return Ok(());
             }
             seen |= !processes.keepers.is_empty();
-            let gone = processes.keepers.is_empty() && (seen || started.elapsed() > Duration::from_secs(3));
+            let gone = seen && processes.keepers.is_empty();
             if gone || Instant::now() > deadline {
                 let mut said = fs::read(self.directory.join("holder.log")).unwrap_or_default();
                 said.extend(self.console(2048).unwrap_or_default());
