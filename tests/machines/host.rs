@@ -234,8 +234,9 @@ fn clear_killed_runs() {
     }
 }
 
-/// What is kept from one run to the next.
-fn cache() -> PathBuf {
+/// What is kept from one run to the next, and where the tests' sites live: outside of a checkout, whose
+/// directories may be closed to the account that git runs as.
+pub fn cache() -> PathBuf {
     let path = std::env::var_os("EC_TEST_STATE").map_or("/var/tmp/ec-deployer-tests".into(), PathBuf::from);
     fs::create_dir_all(&path).unwrap();
     path.canonicalize().unwrap()

@@ -24,7 +24,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::person::Person;
+use crate::{host::cache, person::Person};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ec-deployer");
 /// Longest time a site takes to say where it is.
@@ -68,7 +68,7 @@ impl Site {
     /// Starts a site with a golden image at hand and its first admin, and gives both.
     pub async fn start(name: &str) -> (Self, Person) {
         let golden = golden();
-        let state_dir = scratch().join(format!("{name}-{}", std::process::id()));
+        let state_dir = cache().join(format!("{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&state_dir);
         fs::create_dir_all(state_dir.join("local")).unwrap();
         fs::copy(golden.join("deployer.db"), state_dir.join("deployer.db")).unwrap();
@@ -226,25 +226,17 @@ fn program(state_dir: &Path, network: &Network) -> Command {
     command
 }
 
-/// Where the tests' sites live: outside of a checkout, whose directories may be closed to the account that
-/// git runs as.
-fn scratch() -> PathBuf {
-    let scratch = PathBuf::from("/var/tmp/ec-deployer-tests");
-    fs::create_dir_all(&scratch).unwrap();
-    scratch
-}
-
 /// A state directory with a golden image, baked from nothing by the program's own subcommand; in CI always, else
 /// where an earlier run has left none of the scripts as they are.
 fn golden() -> &'static Path {
     static GOLDEN: OnceLock<PathBuf> = OnceLock::new();
     GOLDEN.get_or_init(|| {
-        let dir = scratch().join(format!("golden-{}", &user_data::image_digest()[..16]));
+        let dir = cache().join(format!("golden-{}", &user_data::image_digest()[..16]));
         if dir.join("baked").exists() && std::env::var_os("CI").is_none() {
             return dir;
         }
         // Those of other scripts are of no use any more, and large.
-        for old in fs::read_dir(scratch()).unwrap().flatten() {
+        for old in fs::read_dir(cache()).unwrap().flatten() {
             if old.file_name().to_string_lossy().starts_with("golden-") {
                 fs::remove_dir_all(old.path()).unwrap();
             }
