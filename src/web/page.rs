@@ -9,6 +9,21 @@ use axum::{
 use super::{Site, assets, auth::Visit, error::WebError, format};
 use crate::domain::{Image, ImageState, Timestamp};
 
+/// The parts of the site that the navigation leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Section {
+    /// The list of instances, and every page below it.
+    Instances,
+    /// The golden images.
+    Images,
+    /// The people who can sign in.
+    Users,
+    /// One's own account.
+    Account,
+    /// A page of no part: sign-in, an error.
+    None,
+}
+
 /// What stands around a page's content: title, navigation, foot.
 pub struct Shell {
     /// The title, the site's name not included.
@@ -23,8 +38,10 @@ pub struct Shell {
     pub events: Option<String>,
     /// Whether something is under way, so that a page without scripts reloads itself.
     pub moving: bool,
-    /// Whether the list of instances, or a page below it, is shown.
-    pub in_instances: bool,
+    /// The part of the site that the page belongs to.
+    pub section: Section,
+    /// Whether whoever is signed in may see the admins' pages.
+    pub is_admin: bool,
     /// The cloud's name.
     pub cloud: &'static str,
     /// How old the golden image is, in words.
@@ -45,7 +62,8 @@ impl Shell {
             csrf: visit.csrf.token(),
             events: None,
             moving: false,
-            in_instances: true,
+            section: Section::Instances,
+            is_admin: visit.user.is_admin(),
             cloud: visit.site.settings.cloud,
             image: image_in_words(&visit.site).await?,
         })
@@ -60,13 +78,26 @@ impl Shell {
             csrf: visit.map(|visit| visit.csrf.token()).unwrap_or_default(),
             events: None,
             moving: false,
-            in_instances: false,
+            section: Section::None,
+            is_admin: visit.is_some_and(|visit| visit.user.is_admin()),
             cloud: site.settings.cloud,
             image: match visit {
                 Some(_) => image_in_words(site).await.unwrap_or_default(),
                 None => String::new(),
             },
         }
+    }
+
+    /// The attribute of a link in the navigation that leads to where one is.
+    pub fn current(&self, section: &str) -> &'static str {
+        let here = match self.section {
+            Section::Instances => "instances",
+            Section::Images => "images",
+            Section::Users => "users",
+            Section::Account => "account",
+            Section::None => "",
+        };
+        if here == section { r#" aria-current="page""# } else { "" }
     }
 
     /// The link to the stylesheet, the script or the icon.
