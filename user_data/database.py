@@ -1,6 +1,6 @@
-"""SQLite files of the project, beside its releases: `database.py seed|save|restore RELEASE`.
+"""SQLite files of the project, beside its releases: `database.py prepare|restore RELEASE`.
 
-save copies them before migrate; restore puts back those whose schema or list of migrations has changed since, and
+prepare copies them before migrate, and takes those that the repository brings; restore puts back those whose schema or list of migrations has changed since, and
 only those: what visitors wrote to the others in the meantime stays.
 """
 
@@ -71,10 +71,9 @@ def restore(release):
 
 
 command, release = sys.argv[1:]
-if command == "seed":
+if command == "prepare":
+    save(release)
     with open(release + "/before/facts") as file:
         seed(dict(line.rstrip("\n").split("=", 1) for line in file))
-elif command == "save":
-    save(release)
 else:
     restore(release)

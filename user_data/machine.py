@@ -32,10 +32,11 @@ def replace(path, data, mode):
 def public_address():
     """The address that EC2 gives the machine, else None."""
     try:
-        cloud = subprocess.run(["cloud-id"], capture_output=True, text=True, timeout=20).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    if cloud != "aws":
+        # What cloud-id prints; cloud-init writes it at every boot.
+        with open("/run/cloud-init/cloud-id") as file:
+            if file.read().strip() != "aws":
+                return None
+    except OSError:
         return None
     imds = "http://169.254.169.254/latest/"
     for _ in range(5):
@@ -71,14 +72,16 @@ def address():
 
 
 def settle():
-    """Undoes a deployment that a power cut left half done: `next` is there, and is not what serves."""
+    """Undoes a deployment that a power cut left half done: `next` is not what serves."""
     ready, serving = (os.path.realpath("/srv/app/" + name) for name in ("next", "current"))
     if os.path.isdir(ready) and ready != serving:
         lib = "/opt/ec-deployer/"
         undo = ["python3", "-I", lib + "run.py", "python3", "-I", lib + "database.py", "restore", ready]
         subprocess.run(undo, timeout=120)
-    if os.path.islink("/srv/app/next"):
+    if ready != serving and os.path.lexists("/srv/app/next"):
         os.remove("/srv/app/next")
+        if os.path.isdir(serving):
+            os.symlink(serving, "/srv/app/next")
 
 
 def environment(deployment):

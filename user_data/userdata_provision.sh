@@ -2,14 +2,18 @@
 # Puts one commit of a Django project on this machine: one deployment, with the steps of its log.
 # Before it come a block of values (EC_…), the library of steps and the files of the machine.
 #
-# A release has all of its own: code, environment, static files, the port of nginx's that checks it.
-# `next` is the release being checked, `current` the one that serves; nginx and supervisor read their
-# configuration through these two links, so that moving `current` is all there is to a deployment.
+# A release has its own code, static files and processes; an environment serves every release with the same
+# dependencies. `current` is the release that serves, `next` the one that was checked last: the same, but while a
+# deployment is under way. nginx and supervisor reach all of a release through these two links, so that moving
+# `current` is all there is to a deployment, and no process of nginx's, old or new, knows a release by its number.
 
 STATE=/var/lib/ec-deployer
 RELEASE=/srv/app/releases/$EC_DEPLOYMENT
 FACTS=$RELEASE/before/facts
-CHECK_PORT=9180 # nginx listens here on the loopback for the check of `next`
+ENVIRONMENTS=/srv/app/environments
+ENVIRONMENT_DAYS=7 # until what a project does not pin is looked for anew, security releases among it
+CHECK_PORT=9180    # nginx listens here on the loopback for the check of `next`
+DRAIN=1            # seconds for what visitors asked the release before, after the new one took its place
 
 # One fact that project.py found out. Its text is the project's: whoever uses it checks it first.
 fact() {
@@ -28,26 +32,44 @@ install_packages() {
   as_app 900 uv pip install --python "$RELEASE/venv/bin/python" "$@"
 }
 
+# Writes standard input to a file where that changes it; its status says whether it did.
+renew() {
+  cat >"$1.new"
+  if cmp -s "$1.new" "$1"; then
+    rm -f "$1.new"
+    return 1
+  fi
+  mv -f "$1.new" "$1"
+}
+
 # Moves a link in one step.
 point() {
   ln -sfn "$2" "$1.new"
   mv -fT "$1.new" "$1"
 }
 
-# Lets nginx read its configuration anew and waits until no process has the old one. Whether it is up is
-# for the check to say: it is never started here.
+# What nginx is to have read: as files, and as the process that read them.
+nginx_reads() {
+  cat /run/nginx.pid /etc/nginx/conf.d/ec-deployer.conf /srv/app/current/nginx.conf /srv/app/next/nginx-next.conf \
+    2>/dev/null || true
+}
+
+# Lets nginx read its configuration anew, where it has not read it as it is, and waits until no process has the old
+# one. Whether it is up is for the check to say: it is never started here.
 reload_nginx() {
   local old pid waited
   if ! systemctl -q is-active nginx; then
     echo "nginx is not running."
     return
   fi
+  if nginx_reads | cmp -s - "$STATE/nginx"; then return; fi
   old=$(pgrep -P "$(cat /run/nginx.pid)" || true)
   systemctl reload nginx
-  for ((waited = 0; waited < 100; waited++)); do
+  nginx_reads | put "$STATE/nginx"
+  for ((waited = 0; waited < 250; waited++)); do
     for pid in $old; do
       if [[ -d /proc/$pid ]]; then
-        sleep 0.1
+        sleep 0.02
         continue 2
       fi
     done
@@ -56,10 +78,13 @@ reload_nginx() {
 }
 
 write_units() {
-  put /etc/tmpfiles.d/ec-deployer.conf <<'UNIT'
+  local changed=''
+  [[ -f $STATE/units ]] || changed=1
+  rm -f "$STATE/units"
+  renew /etc/tmpfiles.d/ec-deployer.conf <<'UNIT' && changed=1
 d /run/ec-deployer 0750 app www-data
 UNIT
-  put /etc/systemd/system/ec-deployer-ship.service <<'UNIT'
+  renew /etc/systemd/system/ec-deployer-ship.service <<'UNIT' && changed=1
 [Unit]
 Description=Ships deploy logs to the site
 After=network-online.target
@@ -75,12 +100,12 @@ WantedBy=multi-user.target
 UNIT
   # A deployment that a restart cut short leaves `next` and perhaps a half migrated database behind; the release
   # before it still is `current`.
-  put /etc/systemd/system/ec-deployer-address.service <<'UNIT'
+  renew /etc/systemd/system/ec-deployer-address.service <<'UNIT' && changed=1
 [Unit]
 Description=Keeps the names of this machine true, before the project starts
 After=network-online.target
 Wants=network-online.target
-Before=supervisor.service
+Before=supervisor.service nginx.service
 [Service]
 Type=oneshot
 ExecStart=-/usr/sbin/nft -f /etc/ec-deployer/metadata.nft
@@ -90,7 +115,7 @@ ExecStart=/usr/bin/python3 -I /opt/ec-deployer/machine.py address
 WantedBy=multi-user.target
 UNIT
   # The metadata service tells the machine's secrets to whoever asks; the project's code may not.
-  put /etc/ec-deployer/metadata.nft <<UNIT
+  renew /etc/ec-deployer/metadata.nft <<UNIT && changed=1
 add table inet ec_deployer
 delete table inet ec_deployer
 table inet ec_deployer {
@@ -101,9 +126,13 @@ table inet ec_deployer {
   }
 }
 UNIT
-  systemd-tmpfiles --create /etc/tmpfiles.d/ec-deployer.conf
-  systemctl daemon-reload
-  systemctl -q enable ec-deployer-ship ec-deployer-address
+  if [[ -n $changed ]]; then
+    systemd-tmpfiles --create /etc/tmpfiles.d/ec-deployer.conf
+    systemctl daemon-reload
+    systemctl -q enable ec-deployer-ship ec-deployer-address
+    nft -f /etc/ec-deployer/metadata.nft || true
+  fi
+  : >"$STATE/units"
 }
 
 environment() {
@@ -120,18 +149,55 @@ environment() {
     (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put /etc/ec-deployer/secret_key)
     chgrp app /etc/ec-deployer/secret_key
   fi
-  systemctl restart ec-deployer-address
+  python3 -I "$EC_LIB/machine.py" address
   cat /etc/ec-deployer/hosts
   nft list table inet ec_deployer >/dev/null 2>&1 ||
     echo "Warning: this machine cannot keep the project from the metadata service."
   rm -rf "$RELEASE"
-  install -d -m 755 "$RELEASE" "$RELEASE/overlay"
-  install -d -m 755 -o app -g app "$RELEASE"/{repo,venv,static,before}
+  install -d -m 755 "$RELEASE" "$RELEASE/overlay" "$ENVIRONMENTS"
+  install -d -m 755 -o app -g app "$RELEASE"/{repo,static,before}
+  ln -s "/run/ec-deployer/$EC_DEPLOYMENT.sock" "$RELEASE/socket"
+  if compgen -G "$ENVIRONMENTS/*.made-of" >/dev/null; then
+    echo "Which Python environment is right depends on the dependencies."
+  else
+    make_environment
+  fi
+}
+
+# An empty environment, the release's own.
+make_environment() {
+  rm -rf "${ENVIRONMENTS:?}/$EC_DEPLOYMENT" "$ENVIRONMENTS/$EC_DEPLOYMENT.made-of"
+  install -d -m 755 -o app -g app "$ENVIRONMENTS/$EC_DEPLOYMENT"
+  ln -sfn "$ENVIRONMENTS/$EC_DEPLOYMENT" "$RELEASE/venv"
   as_app 60 uv venv --allow-existing --python /usr/bin/python3 "$RELEASE/venv"
 }
 
 gunicorn() {
-  install_packages "${EC_BASICS[@]}"
+  if [[ -L $RELEASE/venv ]]; then
+    install_basics
+  else
+    echo "${EC_BASICS[0]} is in every environment of this machine."
+  fi
+}
+
+# The golden image brings them along, so that no index need be asked.
+install_basics() {
+  install_packages --offline "${EC_BASICS[@]}" || install_packages "${EC_BASICS[@]}"
+}
+
+# An environment that was made of the same, not long ago; its file says of what.
+made_environment() {
+  local file
+  if grep -Eqv '^[[:space:]]*($|#|--hash=|[A-Za-z0-9][^/@]*$)' "$RELEASE/made-of"; then
+    # What a path, a URL or an included file leads to may have changed.
+    return
+  fi
+  find "$ENVIRONMENTS" -maxdepth 1 -name '*.made-of' -mtime "-$ENVIRONMENT_DAYS" | while read -r file; do
+    if cmp -s "$file" "$RELEASE/made-of" && [[ -x ${file%.made-of}/bin/python ]]; then
+      echo "${file%.made-of}"
+      break
+    fi
+  done
 }
 
 clone() {
@@ -157,7 +223,7 @@ clone() {
 }
 
 dependencies() {
-  local wanted=() where=$RELEASE/repo/$EC_PROJECT django=$EC_DJANGO
+  local wanted=() where=$RELEASE/repo/$EC_PROJECT django=$EC_DJANGO made
   case $django in
     '') ;;
     [0-9]*.[0-9]*.[0-9]*) django="Django==$django" ;;
@@ -174,8 +240,24 @@ dependencies() {
     wanted=("${django:-$EC_DJANGO_LTS}")
     echo "No dependencies are declared: installing ${wanted[*]}."
   fi
+  {
+    python3 -VV
+    printf '%s\n' "${EC_BASICS[@]}" "${wanted[@]}" | grep -vxF -e -r -e "$RELEASE/requirements.txt"
+    if [[ -f $RELEASE/requirements.txt ]]; then cat "$RELEASE/requirements.txt"; fi
+  } >"$RELEASE/made-of"
+  if [[ ! -L $RELEASE/venv ]]; then
+    made=$(made_environment)
+    if [[ -n $made ]]; then
+      ln -s "$made" "$RELEASE/venv"
+      echo "The dependencies are those of deployment ${made##*/}: its environment serves this one too."
+      return
+    fi
+    make_environment
+    install_basics
+  fi
   cd "$where" || return
   install_packages "${wanted[@]}"
+  put "$ENVIRONMENTS/$EC_DEPLOYMENT.made-of" <"$RELEASE/made-of"
 }
 
 configure_gunicorn() {
@@ -210,15 +292,13 @@ location() {
   fi
 }
 
-configure_nginx() {
-  local ipv6=''
-  if [[ -e /proc/net/if_inet6 ]]; then ipv6='listen [::]:80 default_server;'; fi
-  {
-    location "$(fact STATIC_URL)" "$RELEASE/static" 'expires 10m;'
-    location "$(fact MEDIA_URL)" /srv/app/shared/media 'add_header X-Content-Type-Options nosniff;'
-    cat <<CONF
+# What nginx does for the release that a link, `current` or `next`, leads to.
+serve() {
+  location "$(fact STATIC_URL)" "/srv/app/$1/static" 'expires 10m;'
+  location "$(fact MEDIA_URL)" /srv/app/shared/media 'add_header X-Content-Type-Options nosniff;'
+  cat <<CONF
 location / {
-  proxy_pass http://unix:/run/ec-deployer/$EC_DEPLOYMENT.sock;
+  proxy_pass http://unix:/srv/app/$1/socket;
   proxy_set_header Host \$http_host;
   proxy_set_header X-Real-IP \$remote_addr;
   proxy_set_header X-Forwarded-For \$remote_addr;
@@ -226,7 +306,13 @@ location / {
   proxy_read_timeout 60s;
 }
 CONF
-  } | put "$RELEASE/nginx.conf"
+}
+
+configure_nginx() {
+  local ipv6=''
+  if [[ -e /proc/net/if_inet6 ]]; then ipv6='listen [::]:80 default_server;'; fi
+  serve current | put "$RELEASE/nginx.conf"
+  serve next | put "$RELEASE/nginx-next.conf"
   put /etc/nginx/conf.d/ec-deployer.conf <<CONF
 client_max_body_size 20m;
 server_tokens off;
@@ -243,12 +329,12 @@ server {
   listen 127.0.0.1:$CHECK_PORT;
   access_log off;
   root /nonexistent;
-  include /srv/app/nex[t]/nginx.conf;
+  include /srv/app/nex[t]/nginx-next.conf;
 }
 CONF
   rm -f /etc/nginx/sites-enabled/default
   point /srv/app/next "$RELEASE"
-  nginx -t -q
+  nginx_reads | cmp -s - "$STATE/nginx" || nginx -t -q
 }
 
 configure_supervisor() {
@@ -283,8 +369,7 @@ collectstatic() {
 
 migrate() {
   local alias aliases unmigrated options=()
-  as_app 120 python3 -I "$EC_LIB/database.py" save "$RELEASE"
-  as_app 120 python3 -I "$EC_LIB/database.py" seed "$RELEASE"
+  as_app 240 python3 -I "$EC_LIB/database.py" prepare "$RELEASE"
   IFS=, read -ra aliases <<<"$(fact DATABASES)"
   unmigrated=$(fact UNMIGRATED)
   if [[ -n $unmigrated ]]; then
@@ -296,7 +381,9 @@ migrate() {
   for alias in "${aliases[@]}"; do
     in_release 600 python -m django migrate --noinput "${options[@]}" --database "$alias"
   done
-  in_release 20 find /srv/app/shared -maxdepth 1 -name '*.sqlite3' -exec chmod 640 {} +
+  if [[ -n $(find /srv/app/shared -maxdepth 1 -type f -name '*.sqlite3' -perm /007 -print -quit) ]]; then
+    in_release 20 find /srv/app/shared -maxdepth 1 -type f -name '*.sqlite3' -exec chmod 640 {} +
+  fi
 }
 
 # Starts the release beside the one that serves, and waits until it answers.
@@ -311,7 +398,7 @@ start() {
   reload_nginx
 }
 
-# Checks the release through nginx, lets visitors have it, and stops the one before it.
+# Checks the release through nginx, and lets visitors have it.
 health() {
   local saw line admin=0
   if [[ $(fact ADMIN)$(fact STATICFILES) == 11 ]]; then admin=1; fi
@@ -323,8 +410,6 @@ health() {
   point /srv/app/current "$RELEASE"
   reload_nginx
   as_app 120 python3 -I "$EC_LIB/health.py" 80 "" 0 >/dev/null
-  rm -f /srv/app/next
-  supervisorctl update
   while IFS= read -r line; do
     mark "saw $(printf '%s' "$line" | tr -cd '[:print:]' | cut -b -400)"
   done <<<"$saw"
@@ -335,21 +420,34 @@ undo() {
   if [[ $(readlink /srv/app/current) == "$RELEASE" ]]; then
     if [[ -n $PREVIOUS ]]; then point /srv/app/current "$PREVIOUS"; else rm -f /srv/app/current; fi
   fi
-  if [[ -L /srv/app/next ]]; then
-    rm -f /srv/app/next
+  if [[ $(readlink /srv/app/next) == "$RELEASE" ]]; then
+    if [[ -n $PREVIOUS ]]; then point /srv/app/next "$PREVIOUS"; else rm -f /srv/app/next; fi
     reload_nginx
     supervisorctl update
   fi
   if [[ -d $RELEASE/before ]]; then as_app 120 python3 -I "$EC_LIB/database.py" restore "$RELEASE"; fi
 }
 
-# Keeps three releases, and always the one that serves.
+# Stops the processes of the release before, once what visitors asked of it has been answered.
+retire() {
+  if [[ -n $PREVIOUS && $(readlink /srv/app/current) == "$RELEASE" ]]; then
+    sleep "$DRAIN"
+    supervisorctl update
+  fi
+}
+
+# Keeps three releases, always the one that serves, and the environments that they have.
 prune() {
   local n serving
   serving=$(readlink /srv/app/current || true)
   find /srv/app/releases -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -rn | tail -n +4 | while read -r n; do
     if [[ /srv/app/releases/$n != "$serving" ]]; then
       rm -rf "/srv/app/releases/$n" "$EC_LOGS/app-$n.log" "$EC_LOGS/app-$n.log.1"
+    fi
+  done
+  find "$ENVIRONMENTS" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | while read -r n; do
+    if [[ -z $(find /srv/app/releases -mindepth 2 -maxdepth 2 -lname "$ENVIRONMENTS/$n" -print -quit) ]]; then
+      rm -rf "${ENVIRONMENTS:?}/$n" "$ENVIRONMENTS/$n.made-of"
     fi
   done
 }
@@ -367,6 +465,7 @@ begin_log() {
 after() {
   end_log
   if [[ -f $STATE/ship/$EC_DEPLOYMENT ]]; then echo ended >>"$STATE/ship/$EC_DEPLOYMENT"; fi
+  retire
   prune
 }
 

@@ -16,5 +16,6 @@ mod projects;
 mod repository;
 mod sample;
 mod site;
+mod switch;
 mod terminate;
 mod trace;
