@@ -1,10 +1,17 @@
-"""Loads a release's settings as its project will and writes what the next steps must know, as NAME=VALUE
-lines, to the file given: static and media URLs, databases, apps without migrations, whether DEBUG must stay.
+"""Loads a release's project as gunicorn will, writes what the next steps must know to the file given, as NAME=VALUE
+lines, and then runs the management commands that it is asked for.
+
+A command comes on standard input: seconds, name and arguments, each ended by a NUL, and an empty one; an empty name
+is the end. Each answer, a line on standard output, is an exit code. What is printed goes to standard error.
 """
 
 import os
+import signal
 import sys
+import threading
 from ast import literal_eval
+
+LOADING = 120  # Seconds a project has to load.
 
 
 def patterns(entries, prefix=""):
@@ -74,11 +81,10 @@ def unmigrated():
     )
 
 
-def main(target):
-    import django
+def write(target):
+    """Writes the facts, and says whether the settings stay as they are loaded."""
     from django.conf import settings
 
-    django.setup()
     own = settings.EC_OWN
     debug = routes_with_debug(settings) if own.get("DEBUG") else None
     facts = {
@@ -100,6 +106,68 @@ def main(target):
     with open(target, "w") as file:
         for name, value in facts.items():
             file.write("%s=%s\n" % (name, str(value).replace("\n", " ")))
+    os.environ.update(EC_DEBUG=facts["DEBUG"], EC_UNMIGRATED=facts["UNMIGRATED"])
+    return not facts["DEBUG"] and not facts["UNMIGRATED"]
+
+
+def words():
+    """The next command's."""
+    found, word = [], b""
+    while True:
+        byte = os.read(0, 1)
+        if byte not in (b"\0", b""):
+            word += byte
+        elif not word:
+            return found
+        else:
+            found.append(word.decode())
+            word = b""
+
+
+def run(seconds, command, loaded):
+    """Runs a command in a copy of this process, or, where that would have other settings, in one of its own."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    code = 1
+    try:
+        signal.alarm(seconds)
+        with open(os.devnull) as nothing:
+            os.dup2(nothing.fileno(), 0)
+        if not loaded:
+            os.execv(sys.executable, [sys.executable, "-m", "django", *command])
+        from django.core.management import execute_from_command_line
+
+        execute_from_command_line(["manage.py", *command])
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def main(target):
+    # Nothing that a command starts may answer in its place.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    signal.alarm(LOADING)
+    import django
+
+    django.setup()
+    # A copy of this process would be without its other threads.
+    loaded = write(target) and threading.active_count() == 1
+    signal.alarm(0)
+    code = 0
+    while True:
+        print(code, file=answers, flush=True)
+        command = words()
+        if not command:
+            return
+        code = run(int(command[0]), command[1:], loaded) & 255
 
 
 main(sys.argv[1])

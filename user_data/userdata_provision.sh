@@ -27,6 +27,29 @@ in_release() {
   as_app "$seconds" --release "$EC_DEPLOYMENT" "$@"
 }
 
+# Begins the process that loads the project once and then runs its management commands: loading is what takes them
+# long. It waits until there is a release to load.
+begin_manager() {
+  coproc MANAGER {
+    trap - EXIT
+    read -r _ && in_release 1800 python "$EC_LIB/project.py" "$FACTS"
+  }
+  exec 7>&"${MANAGER[1]}" 8<&"${MANAGER[0]}"
+}
+
+# What came of what the manager was last asked for.
+answer() {
+  local code
+  if read -r code <&8 && [[ $code =~ ^[0-9]{1,3}$ ]]; then return "$code"; fi
+  return 1
+}
+
+# Runs a management command: `manage SECONDS COMMAND ARGUMENTS...`.
+manage() {
+  printf '%s\0' "$@" '' >&7
+  answer
+}
+
 # Installs packages into the release's environment.
 install_packages() {
   as_app 900 uv pip install --python "$RELEASE/venv/bin/python" "$@"
@@ -266,7 +289,8 @@ configure_gunicorn() {
     cp "$EC_LIB/$name" "$RELEASE/overlay/"
   done
   write_values
-  in_release 120 python "$EC_LIB/project.py" "$FACTS"
+  echo >&7
+  answer
   if [[ $(fact DEBUG) == keep ]]; then
     echo "Warning: without DEBUG the project has no pages, so DEBUG stays as the project sets it."
   fi
@@ -361,7 +385,7 @@ collectstatic() {
     echo "The project does not use django.contrib.staticfiles."
     return
   fi
-  in_release 300 python -m django collectstatic --noinput
+  manage 300 collectstatic --noinput
   # Files that a project keeps where it gathers them would otherwise be served by nobody.
   own=$(fact OWN_STATIC)
   if [[ -n $own && -d $own ]]; then in_release 60 cp -rnP -- "$own/." "$RELEASE/static/"; fi
@@ -379,8 +403,9 @@ migrate() {
   fi
   if ((${#aliases[@]} == 0)); then echo "The project has no database."; fi
   for alias in "${aliases[@]}"; do
-    in_release 600 python -m django migrate --noinput "${options[@]}" --database "$alias"
+    manage 600 migrate --noinput "${options[@]}" --database "$alias"
   done
+  printf '\0' >&7 # no more commands
   if [[ -n $(find /srv/app/shared -maxdepth 1 -type f -name '*.sqlite3' -perm /007 -print -quit) ]]; then
     in_release 20 find /srv/app/shared -maxdepth 1 -type f -name '*.sqlite3' -exec chmod 640 {} +
   fi
@@ -494,6 +519,7 @@ if ! flock -n 9; then
 fi
 PREVIOUS=$(readlink /srv/app/current || true)
 
+begin_manager
 for name in environment gunicorn clone dependencies configure_gunicorn configure_nginx configure_supervisor \
   collectstatic migrate start health; do
   step "$name"
