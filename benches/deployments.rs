@@ -12,8 +12,6 @@ mod person;
 #[allow(dead_code)]
 #[path = "../tests/machines/site.rs"]
 mod site;
-#[allow(dead_code)]
-#[path = "stats.rs"]
 mod stats;
 #[allow(dead_code)]
 #[path = "../tests/machines/trace.rs"]

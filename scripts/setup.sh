@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that are missing: `setup.sh run` for the site with machines on this
-# host, `setup.sh test` for all checks and tests besides. Does nothing, quickly, where all is there.
+# host, `setup.sh test` for all checks and tests besides, `setup.sh bench` for the measurements. Does nothing,
+# quickly, where all is there.
 set -euo pipefail
 
 run=(
@@ -48,8 +49,9 @@ test)
         packages+=("${found[@]}")
     fi
     ;;
+bench) packages=("${run[@]}" sqlite3 wrk) ;;
 *)
-    echo "usage: setup.sh run|test" >&2
+    echo "usage: setup.sh run|test|bench" >&2
     exit 2
     ;;
 esac

@@ -1,8 +1,16 @@
 //! A person at a browser: pages by GET, forms as they are on the page, with its cookie and CSRF token.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use reqwest::{Client, StatusCode, header::LOCATION, redirect::Policy};
+use reqwest::{
+    Client, StatusCode,
+    cookie::{CookieStore, Jar},
+    header::LOCATION,
+    redirect::Policy,
+};
 use serde_json::Value;
 use url::form_urlencoded;
 
@@ -11,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(200);
 
 pub struct Person {
     client: Client,
+    jar: Arc<Jar>,
     site: String,
 }
 
@@ -22,14 +31,22 @@ pub struct Page {
 
 impl Person {
     pub fn new(site: &str) -> Self {
+        let jar = Arc::new(Jar::default());
         let client = Client::builder()
-            .cookie_store(true)
+            .cookie_provider(jar.clone())
             .redirect(Policy::none())
             .timeout(Duration::from_secs(60))
             .no_proxy()
             .build()
             .unwrap();
-        Self { client, site: site.to_owned() }
+        Self { client, jar, site: site.to_owned() }
+    }
+
+    /// The cookies that go with a request to an address.
+    #[allow(dead_code, reason = "measurements ask for it")]
+    pub fn cookies(&self, url: &str) -> String {
+        let cookies = self.jar.cookies(&url.parse().unwrap());
+        cookies.map(|cookies| cookies.to_str().unwrap().to_owned()).unwrap_or_default()
     }
 
     pub async fn get(&self, path: &str) -> Page {

@@ -107,6 +107,12 @@ impl Site {
         (self.child, _) = spawn(&self.state_dir, &self.network, self.port, &self.log);
     }
 
+    /// The process.
+    #[allow(dead_code, reason = "measurements ask for it")]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends the site as a service manager does, and says whether it ended well.
     pub fn stop(&mut self) -> bool {
         let _ = kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM);
