@@ -1,6 +1,6 @@
 //! Bakes golden images: at the start where none is good for this program's script, and when asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use tokio::sync::{
     Notify,
@@ -121,18 +121,32 @@ impl Baker {
                 return Err(error.into());
             }
         };
-        for image in self.store.images().await? {
+        self.compare(&there).await?;
+        let digest = user_data::image_digest();
+        match self.good_image().await? {
+            Some(image) if image.script == digest && !self.store.bake_is_wanted().await? => Ok(()),
+            _ => self.bake().await.map(|_| ()),
+        }
+    }
+
+    /// Brings the records and what the cloud has to the same: what it lost is good no more, and what no record
+    /// names, since the site was killed between a bake's end and its record, is deleted.
+    async fn compare(&self, there: &[String]) -> Result<(), StoreError> {
+        let images = self.store.images().await?;
+        let named: HashSet<_> = images.iter().filter_map(|image| image.cloud_ref.as_ref()).collect();
+        for stray in there.iter().filter(|name| !named.contains(name)) {
+            if let Err(error) = self.cloud.delete_image(stray).await {
+                tracing::warn!(image = %stray, error = &error as &dyn std::error::Error, "a stray image was not deleted");
+            }
+        }
+        for image in &images {
             let kept = image.cloud_ref.as_ref().is_some_and(|name| there.contains(name));
             // One that is being deleted is to be gone.
             if image.state == ImageState::Good && !kept && !image.leaving {
                 self.store.image_lost(image.id).await?;
             }
         }
-        let digest = user_data::image_digest();
-        match self.good_image().await? {
-            Some(image) if image.script == digest && !self.store.bake_is_wanted().await? => Ok(()),
-            _ => self.bake().await.map(|_| ()),
-        }
+        Ok(())
     }
 
     /// Records why no bake can even begin, so that people see it; in one record, not one for every try.
@@ -190,5 +204,29 @@ impl Baker {
         let Some(index) = BakeStep::ALL.iter().position(|step| step.name() == name) else { return Ok(()) };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.store.image_reached(id, number(index + 1), number(BakeStep::ALL.len()), name).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::images::tests::a_cloud, *};
+
+    #[tokio::test]
+    async fn what_the_cloud_lost_is_good_no_more_and_what_no_record_names_goes() {
+        let (store, cloud, dir) = a_cloud(&["img-1", "img-2", "img-9"]).await;
+        let baker = Baker::new(store.clone(), cloud.clone());
+        for name in ["img-1", "img-2", "img-3", "img-4"] {
+            let id = store.begin_image("digest").await.unwrap();
+            store.end_image(id, Ok(BakedImage { cloud_ref: name, base: "", size: 1 })).await.unwrap();
+        }
+        // One that is being deleted may be gone already.
+        store.want_image_deleted(ImageId(3)).await.unwrap();
+        baker.compare(&cloud.images().await.unwrap()).await.unwrap();
+        let states: Vec<_> = store.images().await.unwrap().into_iter().map(|image| image.state).collect();
+        use ImageState::{Failed, Good};
+        assert_eq!(states, [Failed, Good, Good, Good]);
+        assert_eq!(baker.good_image().await.unwrap().unwrap().id, ImageId(2));
+        assert_eq!(cloud.images().await.unwrap(), ["img-1", "img-2"]);
+        assert!(!dir.path().join("local/images/img-9").exists());
     }
 }

@@ -327,6 +327,7 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         if row.cloud_ref.is_none() {
+            // The cloud knows nothing of it.
             forget(&mut tx, id).await?;
         }
         tx.commit().await?;
@@ -353,9 +354,10 @@ impl Store {
     /// Where the database fails.
     pub async fn image_deleted(&self, id: ImageId) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        forget(&mut tx, id).await?;
-        tx.commit().await?;
-        self.tell(Change::Image(id));
+        if forget(&mut tx, id).await? {
+            tx.commit().await?;
+            self.tell(Change::Image(id));
+        }
         Ok(())
     }
 
@@ -364,14 +366,17 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn image_kept(&self, id: ImageId, why: &str) -> Result<(), StoreError> {
-        sqlx::query!(
-            "UPDATE images SET delete_asked_at = NULL, kept_because = $2 WHERE id = $1 AND deleted_at IS NULL",
+        let done = sqlx::query!(
+            "UPDATE images SET delete_asked_at = NULL, kept_because = $2
+             WHERE id = $1 AND delete_asked_at IS NOT NULL AND deleted_at IS NULL",
             id.0,
             why
         )
         .execute(&self.writer)
         .await?;
-        self.tell(Change::Image(id));
+        if done.rows_affected() > 0 {
+            self.tell(Change::Image(id));
+        }
         Ok(())
     }
 
@@ -440,22 +445,21 @@ impl Store {
     }
 }
 
-/// Makes a row of an image that is gone: no machine can be launched from it, by an older program neither.
-async fn forget(tx: &mut Transaction<'_, Sqlite>, id: ImageId) -> Result<(), StoreError> {
+/// Makes an image's row one of an image that is gone, and removes its log; no machine can be launched from it, by an
+/// older program neither. False where nobody asked for that, or it is done.
+async fn forget(tx: &mut Transaction<'_, Sqlite>, id: ImageId) -> Result<bool, StoreError> {
     let now = Timestamp::now().0;
-    sqlx::query!(
+    let done = sqlx::query!(
         "UPDATE images SET state = 'failed', error = 'It was deleted.', deleted_at = $2
-         WHERE id = $1 AND delete_asked_at IS NOT NULL",
+         WHERE id = $1 AND delete_asked_at IS NOT NULL AND deleted_at IS NULL",
         id.0,
         now
     )
     .execute(&mut **tx)
     .await?;
-    sqlx::query!(
-        "DELETE FROM image_logs WHERE image_id = (SELECT id FROM images WHERE id = $1 AND deleted_at IS NOT NULL)",
-        id.0
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query!("DELETE FROM image_logs WHERE image_id = $1", id.0).execute(&mut **tx).await?;
+    Ok(true)
 }

@@ -50,7 +50,7 @@ impl BakeView {
     /// How long it may take.
     pub fn hint(&self) -> String {
         let took = self.last_took.map(|took| format!("; the last one took {}", duration(took)));
-        format!("{}, one bake at a time{}", self.began(), took.unwrap_or_default())
+        format!("{}; one bake at a time{}", self.began(), took.unwrap_or_default())
     }
 
     /// Who asked for it and when, as HTML.

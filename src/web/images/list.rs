@@ -129,7 +129,7 @@ impl ImagesView {
             csrf: visit.csrf.token(),
             bake,
             rows: images.into_iter().map(row).collect(),
-            notice: ImageNotice::of(visit).await?,
+            notice: ImageNotice::here(visit).await?,
             refusal: None,
         })
     }
