@@ -74,6 +74,8 @@ pub struct Baked {
     pub cloud_ref: String,
     /// What it stands on, in words: `Debian GNU/Linux 12 (bookworm)`.
     pub base: String,
+    /// Bytes that it takes on disk.
+    pub size: u64,
 }
 
 /// A cloud.
@@ -206,6 +208,16 @@ impl Cloud {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the bridge and its rules stay");
                 }
             }
+        }
+    }
+
+    /// Deletes an image of this site; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// [`Retry::Never`] where a machine stands on it, a stopped one too, or it is another site's.
+    pub async fn delete_image(&self, name: &str) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => local.delete_image(name).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::Timestamp;
+use super::{Timestamp, Username};
 
 /// A golden image's number; the cloud's own name of it is [`Image::cloud_ref`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,10 +69,38 @@ pub struct Image {
     pub step: Option<(u32, u32)>,
     /// The name of that step.
     pub step_name: Option<String>,
+    /// When that step began.
+    pub step_since: Option<Timestamp>,
     /// Why the bake failed, for an admin.
     pub error: Option<String>,
     /// When its bake began.
     pub created_at: Timestamp,
     /// When its bake ended.
     pub finished_at: Option<Timestamp>,
+    /// Whether its bake was asked for and has not begun.
+    pub waiting: bool,
+    /// Who asked for its bake; none where the site began it by itself, or on the command line.
+    pub requested_by: Option<Username>,
+    /// Bytes that it takes on disk, where that is known.
+    pub size: Option<u64>,
+    /// Whether it is being deleted.
+    pub leaving: bool,
+    /// Why the cloud did not delete it when it was asked to.
+    pub kept_because: Option<String>,
+}
+
+impl Image {
+    /// Days after which a golden image is old: distributions publish security updates all the time, and a
+    /// machine gets none before it boots; a month is how long one may be without them.
+    pub const OLD_DAYS: i64 = 30;
+
+    /// When it was made: the end of its bake, or its beginning where it has not ended.
+    pub fn made_at(&self) -> Timestamp {
+        self.finished_at.unwrap_or(self.created_at)
+    }
+
+    /// Whether a new one should be baked for fresh OS packages.
+    pub fn is_old(&self, now: Timestamp) -> bool {
+        now >= self.made_at().plus_seconds(Self::OLD_DAYS * 86_400)
+    }
 }

@@ -1,6 +1,7 @@
 //! What the product talks about: names that cannot hold a bad value, instances and their life,
 //! deployments, and the deploy log that machines report by. No I/O, and nothing of ours imported.
 
+mod bake;
 mod deploy_log;
 mod deployment;
 mod image;
@@ -14,6 +15,7 @@ mod step;
 mod time;
 mod user;
 
+pub use bake::{BakeReport, BakeStep};
 pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
 pub use deployment::{Deployment, DeploymentId, Failure, Outcome};
 pub use image::{Image, ImageId, ImageState};

@@ -1,20 +1,22 @@
 //! Bakes golden images: at the start where none is good for this program's script, and when asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{
+    Notify,
+    broadcast::{Receiver, error::RecvError},
+    mpsc,
+};
 use tokio_util::sync::CancellationToken;
 
+use super::images;
 use crate::{
     cloud::{BakeSpec, Cloud, CloudError},
-    domain::{Image, ImageId, ImageState, Line, Mark, parse_line},
-    store::{Store, StoreError},
+    domain::{BakeStep, Image, ImageId, ImageState, Line, Mark, parse_line},
+    store::{BakedImage, Change, Store, StoreError},
     user_data,
 };
 
-/// The steps of a bake in order; the first is the cloud's, the rest the image script's.
-const STEPS: [&str; 8] =
-    ["base", "update", "packages", "nginx", "supervisor", "codedeploy", "python", "cleanup"];
 /// How long after a failed bake it is tried again by itself.
 const AFTER_FAILURE: Duration = Duration::from_secs(600);
 /// Pieces of a bake's log that may wait to be stored.
@@ -58,8 +60,14 @@ impl Baker {
         self.store.newest_good_image().await
     }
 
-    /// Keeps a golden image of this program's script at hand until `shutdown`.
+    /// Keeps a golden image of this program's script at hand, bakes and deletes what is asked for, until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
+        tokio::join!(self.bakes(shutdown.clone()), images::delete(&self.store, &self.cloud, shutdown));
+    }
+
+    async fn bakes(&self, shutdown: CancellationToken) {
+        // Before the first look, so that no wish falls between the two.
+        let mut changes = self.store.changes();
         if let Err(error) = self.store.end_interrupted_bakes().await {
             tracing::error!(error = &error as &dyn std::error::Error, "could not end interrupted bakes");
         }
@@ -74,12 +82,33 @@ impl Baker {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = self.wanted.notified() => {}
+                () = self.asked(&mut changes) => {}
                 () = tokio::time::sleep(AFTER_FAILURE), if result.is_err() => {}
             }
         }
     }
 
-    /// Bakes where no good image of this program's script is left.
+    /// Waits until a bake is asked for.
+    async fn asked(&self, changes: &mut Receiver<Change>) {
+        loop {
+            match changes.recv().await {
+                Ok(Change::Image(_)) | Err(RecvError::Lagged(_)) => {}
+                Ok(_) => continue,
+                Err(RecvError::Closed) => return std::future::pending().await,
+            }
+            match self.store.bake_is_wanted().await {
+                Ok(false) => {}
+                Ok(true) => return,
+                // The next look at the images says more.
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "no wish could be looked for");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Bakes where no good image of this program's script is left, or a bake is asked for.
     async fn ensure(&self) -> Result<(), BakeError> {
         if let Err(error) = self.cloud.prepare().await {
             self.record(&error).await?;
@@ -92,40 +121,60 @@ impl Baker {
                 return Err(error.into());
             }
         };
-        for image in self.store.images().await? {
+        self.compare(&there).await?;
+        let digest = user_data::image_digest();
+        match self.good_image().await? {
+            Some(image) if image.script == digest && !self.store.bake_is_wanted().await? => Ok(()),
+            _ => self.bake().await.map(|_| ()),
+        }
+    }
+
+    /// Brings the records and what the cloud has to the same: what it lost is good no more, and what no record
+    /// names, since the site was killed between a bake's end and its record, is deleted.
+    async fn compare(&self, there: &[String]) -> Result<(), StoreError> {
+        let images = self.store.images().await?;
+        let named: HashSet<_> = images.iter().filter_map(|image| image.cloud_ref.as_ref()).collect();
+        for stray in there.iter().filter(|name| !named.contains(name)) {
+            if let Err(error) = self.cloud.delete_image(stray).await {
+                tracing::warn!(image = %stray, error = &error as &dyn std::error::Error, "a stray image was not deleted");
+            }
+        }
+        for image in &images {
             let kept = image.cloud_ref.as_ref().is_some_and(|name| there.contains(name));
-            if image.state == ImageState::Good && !kept {
+            // One that is being deleted is to be gone.
+            if image.state == ImageState::Good && !kept && !image.leaving {
                 self.store.image_lost(image.id).await?;
             }
         }
-        let digest = user_data::image_digest();
-        match self.good_image().await? {
-            Some(image) if image.script == digest => Ok(()),
-            _ => self.bake().await.map(|_| ()),
-        }
+        Ok(())
     }
 
     /// Records why no bake can even begin, so that people see it; in one record, not one for every try.
     async fn record(&self, error: &CloudError) -> Result<(), StoreError> {
         if let Some(image) = self.store.newest_image().await?
+            && image.state == ImageState::Failed
             && image.error.as_deref() == Some(&error.sentence)
         {
             return self.store.image_failed_again(image.id).await;
         }
-        let id = self.store.begin_image(&user_data::image_digest()).await?;
+        let id = self.store.begin_image(user_data::image_digest()).await?;
         self.store.end_image(id, Err(&error.sentence)).await
     }
 
-    /// Bakes an image now.
+    /// Bakes an image now: the one that was asked for, where there is one.
     ///
     /// # Errors
     /// Where the bake fails; its record and log say how.
     pub async fn bake(&self) -> Result<ImageId, BakeError> {
-        let id = self.store.begin_image(&user_data::image_digest()).await?;
+        let id = self.store.begin_image(user_data::image_digest()).await?;
         let (log, pieces) = mpsc::channel(LOG_PIECES);
         let spec = BakeSpec { image: id, script: user_data::image() };
         let (baked, kept) = tokio::join!(self.cloud.bake(spec, log), self.keep_log(id, pieces));
-        let result = baked.as_ref().map(|baked| (baked.cloud_ref.as_str(), baked.base.as_str()));
+        let result = baked.as_ref().map(|baked| BakedImage {
+            cloud_ref: &baked.cloud_ref,
+            base: &baked.base,
+            size: baked.size,
+        });
         self.store.end_image(id, result.map_err(|error| error.sentence.as_str())).await?;
         kept?;
         baked?;
@@ -152,8 +201,32 @@ impl Baker {
     }
 
     async fn reached(&self, id: ImageId, name: &str) -> Result<(), StoreError> {
-        let Some(index) = STEPS.iter().position(|step| *step == name) else { return Ok(()) };
+        let Some(index) = BakeStep::ALL.iter().position(|step| step.name() == name) else { return Ok(()) };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        self.store.image_reached(id, number(index + 1), number(STEPS.len()), name).await
+        self.store.image_reached(id, number(index + 1), number(BakeStep::ALL.len()), name).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::images::tests::a_cloud, *};
+
+    #[tokio::test]
+    async fn what_the_cloud_lost_is_good_no_more_and_what_no_record_names_goes() {
+        let (store, cloud, dir) = a_cloud(&["img-1", "img-2", "img-9"]).await;
+        let baker = Baker::new(store.clone(), cloud.clone());
+        for name in ["img-1", "img-2", "img-3", "img-4"] {
+            let id = store.begin_image("digest").await.unwrap();
+            store.end_image(id, Ok(BakedImage { cloud_ref: name, base: "", size: 1 })).await.unwrap();
+        }
+        // One that is being deleted may be gone already.
+        store.want_image_deleted(ImageId(3)).await.unwrap();
+        baker.compare(&cloud.images().await.unwrap()).await.unwrap();
+        let states: Vec<_> = store.images().await.unwrap().into_iter().map(|image| image.state).collect();
+        use ImageState::{Failed, Good};
+        assert_eq!(states, [Failed, Good, Good, Good]);
+        assert_eq!(baker.good_image().await.unwrap().unwrap().id, ImageId(2));
+        assert_eq!(cloud.images().await.unwrap(), ["img-1", "img-2"]);
+        assert!(!dir.path().join("local/images/img-9").exists());
     }
 }

@@ -113,9 +113,15 @@ fn image(state: ImageState, finished: Option<Timestamp>) -> Image {
         base: String::new(),
         step: None,
         step_name: None,
+        step_since: None,
         error: Some("no mirror".into()),
         created_at: START,
         finished_at: finished,
+        waiting: false,
+        requested_by: None,
+        size: None,
+        leaving: false,
+        kept_because: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod act;
 mod bake;
 mod decide;
 mod fleet;
+mod images;
 mod probe;
 
 use std::{
@@ -117,7 +118,7 @@ impl Reconciler {
                 change = changes.recv() => match change {
                     Ok(Change::Instance(row)) => queue.want(row),
                     Ok(Change::Image(_)) | Err(RecvError::Lagged(_)) => self.want_all(&mut queue).await,
-                    Ok(Change::Sessions) => {}
+                    Ok(Change::ImageLog(_) | Change::Sessions) => {}
                     Err(RecvError::Closed) => break,
                 },
                 _ = tick.tick() => self.want_all(&mut queue).await,

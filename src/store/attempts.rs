@@ -50,7 +50,7 @@ pub(super) async fn current(
 
 impl Store {
     /// Saves an attempt with its complete request, whose user data carries `deployment`; nothing where that
-    /// deployment waits no more.
+    /// deployment waits no more, or the image is about to be deleted.
     ///
     /// # Errors
     /// Where the instance is not `requested`, or has an attempt already.
@@ -64,6 +64,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let now = Timestamp::now().0;
+        let kept = sqlx::query!("SELECT id FROM images WHERE id = $1 AND delete_asked_at IS NULL", image.0)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if kept.is_none() {
+            // The next look takes another image.
+            return Ok(());
+        }
         let begun = sqlx::query!(
             "UPDATE deployments SET begun_at = $2 WHERE id = $1 AND outcome IS NULL AND begun_at IS NULL",
             deployment.0,

@@ -1,7 +1,11 @@
 //! Golden images and their bakes' logs.
 
+use std::collections::HashMap;
+
+use sqlx::{Sqlite, Transaction};
+
 use super::{Change, Store, StoreError, error::At};
-use crate::domain::{Image, ImageId, ImageState, Timestamp};
+use crate::domain::{Image, ImageId, ImageState, Timestamp, UserId};
 
 struct ImageRow {
     id: i64,
@@ -12,9 +16,15 @@ struct ImageRow {
     step: Option<i64>,
     steps: Option<i64>,
     step_name: Option<String>,
+    step_since: Option<i64>,
     error: Option<String>,
     created_at: i64,
     finished_at: Option<i64>,
+    waiting: bool,
+    requested_by: Option<String>,
+    size: Option<i64>,
+    leaving: bool,
+    kept_because: Option<String>,
 }
 
 impl ImageRow {
@@ -29,41 +39,124 @@ impl ImageRow {
             base: self.base,
             step: self.step.zip(self.steps).map(|(step, steps)| (number(step), number(steps))),
             step_name: self.step_name,
+            step_since: self.step_since.map(Timestamp),
             error: self.error,
             created_at: Timestamp(self.created_at),
             finished_at: self.finished_at.map(Timestamp),
+            waiting: self.waiting,
+            requested_by: at.read_opt("requested_by", self.requested_by.as_deref())?,
+            size: self.size.and_then(|size| u64::try_from(size).ok()),
+            leaving: self.leaving,
+            kept_because: self.kept_because,
         })
     }
 }
 
-/// Selects images; the argument is what follows `FROM images`.
+/// Selects images with the names of who asked for them; the argument is what follows the join.
 macro_rules! images {
     ($rest:literal $(, $arg:expr)*) => {
         sqlx::query_as!(
             ImageRow,
-            "SELECT id, state, cloud_ref, script, base, step, steps, step_name, error, created_at, finished_at
-             FROM images " + $rest
+            r#"SELECT i.id, i.state, i.cloud_ref, i.script, i.base, i.step, i.steps, i.step_name, i.step_since,
+                    i.error, i.created_at, i.finished_at, i.waiting AS "waiting: bool",
+                    u.username AS "requested_by?", i.size, i.delete_asked_at IS NOT NULL AS "leaving!: bool",
+                    i.kept_because
+             FROM images i LEFT JOIN users u ON u.id = i.requested_by "# + $rest
             $(, $arg)*
         )
     };
 }
 
+/// What a bake has made.
+#[derive(Clone, Copy, Debug)]
+pub struct BakedImage<'a> {
+    /// The cloud's name of it.
+    pub cloud_ref: &'a str,
+    /// What it stands on, in words.
+    pub base: &'a str,
+    /// Bytes that it takes on disk.
+    pub size: u64,
+}
+
+/// What came of the wish to delete an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageDeletion {
+    /// It is to be deleted, or is already.
+    Wanted,
+    /// There is none of this number.
+    Missing,
+    /// It is being baked.
+    Baking,
+    /// Instances boot from it: it is the newest good one.
+    NewestGood,
+    /// So many instances stand on it, or are being launched from it.
+    InUse(u32),
+}
+
 impl Store {
-    /// Begins a bake's record with the digest of its script.
+    /// Asks for a bake. False where one is asked for or under way already: there is one at a time.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn want_bake(&self, by: UserId, script: &str) -> Result<bool, StoreError> {
+        let now = Timestamp::now().0;
+        let row = sqlx::query!(
+            r#"INSERT INTO images (state, script, waiting, requested_by, created_at)
+             SELECT 'baking', $1, 1, $2, $3 WHERE NOT EXISTS (SELECT 1 FROM images WHERE state = 'baking')
+             RETURNING id AS "id!""#,
+            script,
+            by.0,
+            now
+        )
+        .fetch_optional(&self.writer)
+        .await?;
+        let Some(row) = row else { return Ok(false) };
+        self.tell(Change::Image(ImageId(row.id)));
+        Ok(true)
+    }
+
+    /// Whether a bake is asked for that has not begun.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn bake_is_wanted(&self) -> Result<bool, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT EXISTS (SELECT 1 FROM images WHERE state = 'baking' AND waiting) AS "wanted!: bool""#
+        )
+        .fetch_one(&self.readers)
+        .await?;
+        Ok(row.wanted)
+    }
+
+    /// Begins a bake's record with the digest of its script: the one that was asked for, else a new one.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn begin_image(&self, script: &str) -> Result<ImageId, StoreError> {
+        let mut tx = self.begin().await?;
         let now = Timestamp::now().0;
-        let row = sqlx::query!(
-            "INSERT INTO images (state, script, created_at) VALUES ('baking', $1, $2) RETURNING id",
+        let wanted = sqlx::query!(
+            "UPDATE images SET waiting = 0, script = $1, created_at = $2 WHERE state = 'baking' AND waiting RETURNING id",
             script,
             now
         )
-        .fetch_one(&self.writer)
+        .fetch_optional(&mut *tx)
         .await?;
-        self.tell(Change::Image(ImageId(row.id)));
-        Ok(ImageId(row.id))
+        let id =
+            match wanted {
+                Some(row) => row.id,
+                None => sqlx::query!(
+                    "INSERT INTO images (state, script, created_at) VALUES ('baking', $1, $2) RETURNING id",
+                    script,
+                    now
+                )
+                .fetch_one(&mut *tx)
+                .await?
+                .id,
+            };
+        tx.commit().await?;
+        self.tell(Change::Image(ImageId(id)));
+        Ok(ImageId(id))
     }
 
     /// Notes the step that a bake has reached: its number from 1, of how many, and its name.
@@ -77,13 +170,14 @@ impl Store {
         steps: u32,
         name: &str,
     ) -> Result<(), StoreError> {
-        let (step, steps) = (i64::from(step), i64::from(steps));
+        let (step, steps, now) = (i64::from(step), i64::from(steps), Timestamp::now().0);
         sqlx::query!(
-            "UPDATE images SET step = $2, steps = $3, step_name = $4 WHERE id = $1",
+            "UPDATE images SET step = $2, steps = $3, step_name = $4, step_since = $5 WHERE id = $1",
             id.0,
             step,
             steps,
-            name
+            name,
+            now
         )
         .execute(&self.writer)
         .await?;
@@ -106,6 +200,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
+        self.tell(Change::ImageLog(id));
         Ok(())
     }
 
@@ -124,22 +219,25 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn end_image(&self, id: ImageId, result: Result<(&str, &str), &str>) -> Result<(), StoreError> {
+    pub async fn end_image(
+        &self,
+        id: ImageId,
+        result: Result<BakedImage<'_>, &str>,
+    ) -> Result<(), StoreError> {
         let now = Timestamp::now().0;
-        let (state, cloud_ref, base, error) = match result {
-            Ok((cloud_ref, base)) => (ImageState::Good, Some(cloud_ref), base, None),
-            Err(error) => (ImageState::Failed, None, "", Some(error)),
-        };
-        let state = state.name();
+        let state = if result.is_ok() { ImageState::Good } else { ImageState::Failed }.name();
+        let (cloud_ref, base) = result.map_or((None, ""), |made| (Some(made.cloud_ref), made.base));
+        let (size, error) = (result.ok().map(|made| made.size.cast_signed()), result.err());
         sqlx::query!(
-            "UPDATE images SET state = $2, cloud_ref = $3, base = $4, error = $5, finished_at = $6
+            "UPDATE images SET state = $2, cloud_ref = $3, base = $4, error = $5, finished_at = $6, size = $7
              WHERE id = $1 AND state = 'baking'",
             id.0,
             state,
             cloud_ref,
             base,
             error,
-            now
+            now,
+            size
         )
         .execute(&self.writer)
         .await?;
@@ -147,7 +245,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends the bakes that a former run of the site left under way.
+    /// Ends the bakes that a former run of the site left under way. One that only waited goes on waiting.
     ///
     /// # Errors
     /// Where the database fails.
@@ -155,7 +253,7 @@ impl Store {
         let now = Timestamp::now().0;
         sqlx::query!(
             "UPDATE images SET state = 'failed', error = 'The site was stopped while it was being baked.', finished_at = $1
-             WHERE state = 'baking'",
+             WHERE state = 'baking' AND NOT waiting",
             now
         )
         .execute(&self.writer)
@@ -192,20 +290,134 @@ impl Store {
         Ok(())
     }
 
-    /// Every image, the newest first.
+    /// Asks for the end of an image. One transaction decides, as does the one that begins an attempt: so no
+    /// instance is launched from an image that goes. What only has a log is gone with it at once.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn want_image_deleted(&self, id: ImageId) -> Result<ImageDeletion, StoreError> {
+        let mut tx = self.begin().await?;
+        let row = sqlx::query!(
+            r#"SELECT state, cloud_ref, delete_asked_at, deleted_at,
+                    id IS (SELECT max(id) FROM images WHERE state = 'good' AND delete_asked_at IS NULL)
+                        AS "newest_good!: bool",
+                    (SELECT count(*) FROM attempts a WHERE a.image_id = images.id AND a.state IN ('open', 'launched'))
+                        AS "instances!: i64"
+             FROM images WHERE id = $1"#,
+            id.0
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(ImageDeletion::Missing) };
+        if row.delete_asked_at.is_some() || row.deleted_at.is_some() {
+            return Ok(ImageDeletion::Wanted);
+        }
+        let state: ImageState = At { table: "images", row: id.0 }.read("state", &row.state)?;
+        if state == ImageState::Baking {
+            return Ok(ImageDeletion::Baking);
+        }
+        if row.newest_good {
+            return Ok(ImageDeletion::NewestGood);
+        }
+        if row.instances > 0 {
+            return Ok(ImageDeletion::InUse(u32::try_from(row.instances).unwrap_or(u32::MAX)));
+        }
+        let now = Timestamp::now().0;
+        sqlx::query!("UPDATE images SET delete_asked_at = $2, kept_because = NULL WHERE id = $1", id.0, now)
+            .execute(&mut *tx)
+            .await?;
+        if row.cloud_ref.is_none() {
+            // The cloud knows nothing of it.
+            forget(&mut tx, id).await?;
+        }
+        tx.commit().await?;
+        self.tell(Change::Image(id));
+        Ok(ImageDeletion::Wanted)
+    }
+
+    /// The images whose end is asked for and that the cloud may still have.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn images_to_delete(&self) -> Result<Vec<Image>, StoreError> {
+        images!("WHERE i.delete_asked_at IS NOT NULL AND i.deleted_at IS NULL ORDER BY i.id")
+            .fetch_all(&self.readers)
+            .await?
+            .into_iter()
+            .map(ImageRow::read)
+            .collect()
+    }
+
+    /// Notes that the cloud has deleted an image that was to be: its log goes, and it is shown no more.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn image_deleted(&self, id: ImageId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        if forget(&mut tx, id).await? {
+            tx.commit().await?;
+            self.tell(Change::Image(id));
+        }
+        Ok(())
+    }
+
+    /// Notes that the cloud does not delete an image, and why: it is as it was before that was asked for.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn image_kept(&self, id: ImageId, why: &str) -> Result<(), StoreError> {
+        let done = sqlx::query!(
+            "UPDATE images SET delete_asked_at = NULL, kept_because = $2
+             WHERE id = $1 AND delete_asked_at IS NOT NULL AND deleted_at IS NULL",
+            id.0,
+            why
+        )
+        .execute(&self.writer)
+        .await?;
+        if done.rows_affected() > 0 {
+            self.tell(Change::Image(id));
+        }
+        Ok(())
+    }
+
+    /// How many instances stand on each image, or are being launched from it; images with none are left out.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn instances_by_image(&self) -> Result<HashMap<ImageId, u32>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT image_id, count(*) AS "instances!: i64" FROM attempts
+             WHERE state IN ('open', 'launched') GROUP BY image_id"#
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let count = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+        Ok(rows.into_iter().map(|row| (ImageId(row.image_id), count(row.instances))).collect())
+    }
+
+    /// Every image that is not deleted, the newest first.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn images(&self) -> Result<Vec<Image>, StoreError> {
-        images!("ORDER BY id DESC").fetch_all(&self.readers).await?.into_iter().map(ImageRow::read).collect()
+        images!("WHERE i.deleted_at IS NULL ORDER BY i.id DESC")
+            .fetch_all(&self.readers)
+            .await?
+            .into_iter()
+            .map(ImageRow::read)
+            .collect()
     }
 
-    /// One image.
+    /// One image, unless it is deleted.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn image(&self, id: ImageId) -> Result<Option<Image>, StoreError> {
-        images!("WHERE id = $1", id.0).fetch_optional(&self.readers).await?.map(ImageRow::read).transpose()
+        images!("WHERE i.id = $1 AND i.deleted_at IS NULL", id.0)
+            .fetch_optional(&self.readers)
+            .await?
+            .map(ImageRow::read)
+            .transpose()
     }
 
     /// The newest image that machines can boot from.
@@ -213,7 +425,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn newest_good_image(&self) -> Result<Option<Image>, StoreError> {
-        images!("WHERE state = 'good' ORDER BY id DESC LIMIT 1")
+        images!("WHERE i.state = 'good' AND i.delete_asked_at IS NULL ORDER BY i.id DESC LIMIT 1")
             .fetch_optional(&self.readers)
             .await?
             .map(ImageRow::read)
@@ -225,10 +437,29 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn newest_image(&self) -> Result<Option<Image>, StoreError> {
-        images!("ORDER BY id DESC LIMIT 1")
+        images!("WHERE i.deleted_at IS NULL ORDER BY i.id DESC LIMIT 1")
             .fetch_optional(&self.readers)
             .await?
             .map(ImageRow::read)
             .transpose()
     }
+}
+
+/// Makes an image's row one of an image that is gone, and removes its log; no machine can be launched from it, by an
+/// older program neither. False where nobody asked for that, or it is done.
+async fn forget(tx: &mut Transaction<'_, Sqlite>, id: ImageId) -> Result<bool, StoreError> {
+    let now = Timestamp::now().0;
+    let done = sqlx::query!(
+        "UPDATE images SET state = 'failed', error = 'It was deleted.', deleted_at = $2
+         WHERE id = $1 AND delete_asked_at IS NOT NULL AND deleted_at IS NULL",
+        id.0,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    sqlx::query!("DELETE FROM image_logs WHERE image_id = $1", id.0).execute(&mut **tx).await?;
+    Ok(true)
 }

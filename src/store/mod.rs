@@ -17,6 +17,7 @@ use std::{path::Path, str::FromStr, time::Duration};
 
 pub use attempts::Attempt;
 pub use error::StoreError;
+pub use images::{BakedImage, ImageDeletion};
 pub use instances::Overview;
 pub use lifecycle::Work;
 pub use logs::Appended;
@@ -37,6 +38,8 @@ pub enum Change {
     Instance(RowId),
     /// A golden image.
     Image(ImageId),
+    /// The log of a bake, which has grown.
+    ImageLog(ImageId),
     /// Somebody's sessions ended.
     Sessions,
 }

@@ -1,3 +1,5 @@
+mod images;
+
 use super::*;
 use crate::domain::{
     Database, Dependencies, DeploymentId, Failure, InstanceId, Outcome, Plan, RepoUrl, Role, Status, Step,

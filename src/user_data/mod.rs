@@ -6,7 +6,7 @@
 
 mod block;
 
-use std::io::Write;
+use std::{io::Write, sync::LazyLock};
 
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
@@ -74,8 +74,9 @@ pub fn image() -> Vec<u8> {
 }
 
 /// Hexadecimal SHA-256 of [`image`]: an image baked by another script is to be baked anew.
-pub fn image_digest() -> String {
-    hex::encode(Sha256::digest(image()))
+pub fn image_digest() -> &'static str {
+    static DIGEST: LazyLock<String> = LazyLock::new(|| hex::encode(Sha256::digest(image())));
+    &DIGEST
 }
 
 /// User data as a cloud takes it: as it is where it fits into [`LIMIT`], else compressed, which cloud-init

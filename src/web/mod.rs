@@ -9,6 +9,7 @@ mod callback;
 mod error;
 mod format;
 mod health;
+mod images;
 mod instances;
 mod middleware;
 mod page;
@@ -35,6 +36,7 @@ pub fn router(site: Site) -> Router {
         .route("/", get(async || Redirect::to("/instances")))
         .merge(auth::router())
         .merge(instances::router())
+        .merge(images::router())
         .fallback(async || error::WebError::NotFound)
         .layer(DefaultBodyLimit::max(FORM_MAX))
         .layer(CatchPanicLayer::custom(error::caught))

@@ -9,6 +9,7 @@ mod browser;
 mod crash;
 mod failures;
 mod host;
+mod images;
 mod local_cloud;
 mod owners;
 mod person;

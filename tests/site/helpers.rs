@@ -16,7 +16,7 @@ use ec_django_deployer::{
         Plan, Role, RowId,
     },
     preflight::{Field, Finding, Request},
-    store::{Overview, Store},
+    store::{BakedImage, Overview, Store},
     web::{self, Looker, Settings, Site},
 };
 use reqwest::{Method, Response, StatusCode};
@@ -38,7 +38,7 @@ pub struct App {
     pub looks: Arc<AtomicUsize>,
     /// The commit that the next look finds.
     pub tip: Arc<Mutex<String>>,
-    _directory: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 /// How a test's site differs from the usual one.
@@ -100,7 +100,7 @@ pub async fn spawn_app_with(options: Options) -> App {
                 .unwrap();
         });
     }
-    App { url, callback, site, store, log_key, shutdown, looks, tip, _directory: directory }
+    App { url, callback, site, store, log_key, shutdown, looks, tip, directory }
 }
 
 /// What the stand-in for preflight finds: a project in every repository, under any name but `shop`,
@@ -170,7 +170,8 @@ impl App {
 
     pub async fn good_image(&self) -> ImageId {
         let image = self.store.begin_image("script").await.unwrap();
-        self.store.end_image(image, Ok(("image-1", "Debian GNU/Linux 12"))).await.unwrap();
+        let made = BakedImage { cloud_ref: "image-1", base: "Debian GNU/Linux 12", size: 881_000_000 };
+        self.store.end_image(image, Ok(made)).await.unwrap();
         image
     }
 

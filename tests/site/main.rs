@@ -6,6 +6,7 @@ mod git_host;
 mod headers;
 mod helpers;
 mod hostile;
+mod images;
 mod instances;
 mod log_protocol;
 mod preflight;

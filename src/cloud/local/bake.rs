@@ -2,9 +2,11 @@
 //! flattened into a directory of its own, which no one changes again.
 
 use std::{
+    collections::HashSet,
     fs,
     io::{Read, Seek, SeekFrom},
-    path::PathBuf,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -120,7 +122,7 @@ fn bake_alone(
     if let Some(tags) = read_tags(paths, name)? {
         // The site was killed after the bake and before it had noted that.
         return if tags.script == script {
-            Ok(Baked { cloud_ref: name.to_owned(), base: tags.base })
+            found(paths, name, tags.base)
         } else {
             Err(CloudError::never(format!("The golden image {name} is there already.")))
         };
@@ -135,7 +137,35 @@ fn bake_alone(
     let tags = Tags { site: config.site.clone(), script, base: pretty_name.clone() };
     let text = serde_json::to_vec_pretty(&tags).expect("tags are plain text");
     write_whole(&paths.image_tags(name), &text).map_err(unwritable)?;
-    Ok(Baked { cloud_ref: name.to_owned(), base: pretty_name })
+    found(paths, name, pretty_name)
+}
+
+/// A finished image, as it is told.
+fn found(paths: &Paths, name: &str, base: String) -> Result<Baked, CloudError> {
+    let size = disk_usage(&paths.image(name)).map_err(unwritable)?;
+    Ok(Baked { cloud_ref: name.to_owned(), base, size })
+}
+
+/// Bytes that a directory takes on disk with all that is in it; a file with several names counts once.
+fn disk_usage(directory: &Path) -> std::io::Result<u64> {
+    let mut counted = HashSet::new();
+    let mut blocks = fs::symlink_metadata(directory)?.blocks();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            // Of a link itself, not of what it leads to.
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                waiting.push(entry.path());
+            } else if metadata.nlink() > 1 && !counted.insert((metadata.dev(), metadata.ino())) {
+                continue;
+            }
+            blocks += metadata.blocks();
+        }
+    }
+    // The unit of `stat`, whatever the file system's own is.
+    Ok(blocks * 512)
 }
 
 fn hold(paths: &Paths, label: &str, out: &Out) -> Result<Lock, CloudError> {
@@ -186,7 +216,7 @@ pub(super) fn sweep(config: &LocalConfig, paths: &Paths) -> Result<(), CloudErro
 }
 
 /// Boots the builder and follows its script to its end.
-fn build(place: &Place<'_>, base: &std::path::Path, spec: &BakeSpec, out: &Out) -> Result<(), CloudError> {
+fn build(place: &Place<'_>, base: &Path, spec: &BakeSpec, out: &Out) -> Result<(), CloudError> {
     fs::create_dir_all(&place.directory).map_err(unwritable)?;
     place.boot(base, |root| machine::seed(root, &place.label, "image", &spec.script))?;
     let root = Rooted::open(&place.root()).map_err(unwritable)?;
@@ -281,7 +311,7 @@ impl Tail {
 /// Makes an image's root of what the builder left. Gives what it stands on, in words.
 fn flatten(
     place: &Place<'_>,
-    base: &std::path::Path,
+    base: &Path,
     paths: &Paths,
     name: &str,
     out: &Out,
@@ -396,5 +426,22 @@ mod tests {
         let mut tail = Tail::default();
         tail.feed(b" ::ec done\nsaid ::ec done\n::ec done");
         assert!(!tail.done);
+    }
+
+    #[test]
+    fn a_size_is_what_is_on_disk_and_no_file_counts_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let empty = disk_usage(dir.path()).unwrap();
+        fs::create_dir(dir.path().join("usr")).unwrap();
+        let file = dir.path().join("usr/file");
+        fs::write(&file, vec![7; 1_000_000]).unwrap();
+        let one = disk_usage(dir.path()).unwrap();
+        assert!((1_000_000..1_100_000).contains(&(one - empty)), "{empty} {one}");
+        fs::hard_link(&file, dir.path().join("usr/again")).unwrap();
+        std::os::unix::fs::symlink("/", dir.path().join("usr/all")).unwrap();
+        assert!(disk_usage(dir.path()).unwrap() < one + 20_000);
+        // A hole takes nothing.
+        fs::File::create(dir.path().join("hole")).unwrap().set_len(1 << 30).unwrap();
+        assert!(disk_usage(dir.path()).unwrap() < one + 20_000);
     }
 }

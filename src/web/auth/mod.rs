@@ -10,7 +10,7 @@ mod throttle;
 use axum::Router;
 pub use csrf::{CheckedForm, Csrf, NoFields};
 pub use password::{PasswordError, check_password_rules, hash_password};
-pub use session::{ApiVisit, Visit, session_layer};
+pub use session::{Admin, ApiVisit, Visit, session_layer};
 pub use throttle::Throttle;
 
 use super::Site;

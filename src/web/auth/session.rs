@@ -198,3 +198,15 @@ impl FromRequestParts<Site> for ApiVisit {
         }
     }
 }
+
+/// An admin who is signed in. For anybody else the page is not there.
+pub struct Admin(pub Visit);
+
+impl FromRequestParts<Site> for Admin {
+    type Rejection = WebError;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, WebError> {
+        let visit = Visit::from_request_parts(parts, site).await?;
+        if visit.user.is_admin() { Ok(Self(visit)) } else { Err(WebError::NotFound) }
+    }
+}

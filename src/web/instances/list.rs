@@ -12,6 +12,7 @@ use crate::{
         auth::Visit,
         error::WebError,
         format::{ago, count},
+        images::ImageNotice,
         page::{BakeNotice, Shell, page},
     },
 };
@@ -76,6 +77,8 @@ impl Row {
 pub struct ListView {
     pub rows: Vec<Row>,
     pub bake: Option<BakeNotice>,
+    /// What an admin should know of the golden image.
+    pub image: Option<ImageNotice>,
     pub is_admin: bool,
     pub everyones: bool,
 }
@@ -87,7 +90,8 @@ impl ListView {
         let everyones = is_admin && whose.whose != "mine";
         let found = visit.site.store.instances((!everyones).then_some(visit.user.id)).await?;
         let rows = found.into_iter().map(|Overview { instance, newest }| Row { instance, newest }).collect();
-        Ok(Self { rows, bake: BakeNotice::of(&visit.site).await?, is_admin, everyones })
+        let (bake, image) = (BakeNotice::of(&visit.site).await?, ImageNotice::of(visit).await?);
+        Ok(Self { rows, bake, image, is_admin, everyones })
     }
 
     /// How many there are, in words.

@@ -69,7 +69,7 @@ struct Live {
 impl Live {
     async fn next(&mut self) -> Option<Event> {
         while !self.over {
-            match self.pulse.wait(|change| change != Change::Sessions).await {
+            match self.pulse.wait(|change| !matches!(change, Change::Sessions | Change::ImageLog(_))).await {
                 Wake::Look => {}
                 Wake::Stop => return None,
                 Wake::SignedOut => {
@@ -94,6 +94,9 @@ impl Live {
         let mut order: Vec<_> = view.rows.iter().map(|row| row.outline()).collect();
         if view.bake.is_some() {
             order.push("the golden image's notice".to_owned());
+        }
+        if let Some(image) = &view.image {
+            order.push(html(image)?);
         }
         let parts = html(&Parts { view: &view })?;
         // The first time everything is sent: the page may be older than the stream.

@@ -3,7 +3,7 @@
 //! are taken out, and the rest is escaped.
 
 use crate::{
-    domain::{Deployment, Line, Mark, Step, parse_line},
+    domain::{BakeStep, Deployment, Line, Mark, Step, parse_line},
     store::{Store, StoreError},
     web::format::escape,
 };
@@ -29,18 +29,26 @@ pub struct Tail {
 pub async fn tail(store: &Store, deployment: &Deployment) -> Result<Tail, StoreError> {
     let from = deployment.log_size.saturating_sub(BYTES);
     let bytes = store.log(deployment.id, from, BYTES as usize).await?;
-    // Where the beginning is cut off, so is its first line.
-    let skip = if from == 0 { 0 } else { bytes.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1) };
-    let end = if deployment.outcome.is_some() { bytes.len() } else { complete(&bytes) };
-    let text = String::from_utf8_lossy(&bytes[skip.min(end)..end]);
-    let lines: Vec<_> = text.lines().collect();
-    let cut = lines.len().saturating_sub(LINES);
-    let mut html = String::new();
-    if cut > 0 || from > 0 {
-        html.push_str("<i>The beginning is in the whole log.</i>\n");
+    Ok(Tail::of(&bytes, from, deployment.outcome.is_some()))
+}
+
+impl Tail {
+    /// The end of a log of which these are the bytes from `from` on. Of one that has not ended, the line that is
+    /// still being written is left for the next ones.
+    pub fn of(bytes: &[u8], from: u64, ended: bool) -> Self {
+        // Where the beginning is cut off, so is its first line.
+        let skip = if from == 0 { 0 } else { bytes.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1) };
+        let end = if ended { bytes.len() } else { complete(bytes) };
+        let text = String::from_utf8_lossy(&bytes[skip.min(end)..end]);
+        let lines: Vec<_> = text.lines().collect();
+        let cut = lines.len().saturating_sub(LINES);
+        let mut html = String::new();
+        if cut > 0 || from > 0 {
+            html.push_str("<i>The beginning is in the whole log.</i>\n");
+        }
+        html.push_str(&lines_html(lines[cut..].iter().copied()));
+        Self { html, end: from + end as u64 }
     }
-    html.push_str(&lines_html(lines[cut..].iter().copied()));
-    Ok(Tail { html, end: from + end as u64 })
 }
 
 /// How many of these bytes are complete lines.
@@ -61,7 +69,8 @@ fn lines_html<'a>(lines: impl Iterator<Item = &'a str>) -> String {
 pub fn line_html(line: &str) -> String {
     match parse_line(line) {
         Line::Mark(Mark::Start(name)) => {
-            let title = name.parse::<Step>().map_or_else(|_| clean(&name), |step| step.title().to_owned());
+            let known = name.parse().map(Step::title).or_else(|_| name.parse().map(BakeStep::title));
+            let title = known.map_or_else(|_| clean(&name), str::to_owned);
             format!("<b>==&gt; {}</b>", escape(&title))
         }
         Line::Mark(Mark::Ok(_, seconds)) => format!("<i>ok {seconds:.2} s</i>"),

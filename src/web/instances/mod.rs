@@ -2,11 +2,11 @@
 
 mod cures;
 mod detail;
-mod events;
+pub(super) mod events;
 mod info;
 mod list;
 mod list_events;
-mod log_html;
+pub(super) mod log_html;
 mod new;
 mod redeploy;
 mod streams;
