@@ -9,6 +9,7 @@ mod images;
 mod instances;
 mod lifecycle;
 mod logs;
+mod people;
 mod sessions;
 mod submit;
 mod users;
@@ -20,6 +21,8 @@ pub use error::StoreError;
 pub use instances::Overview;
 pub use lifecycle::Work;
 pub use logs::Appended;
+pub use people::{PasswordLink, Person, PersonError};
+pub use sessions::SignedIn;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -37,7 +40,7 @@ pub enum Change {
     Instance(RowId),
     /// A golden image.
     Image(ImageId),
-    /// Somebody's sessions ended.
+    /// Somebody's sessions ended, or what they may see is another.
     Sessions,
 }
 
