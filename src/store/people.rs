@@ -316,3 +316,132 @@ async fn put_link(
     .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn store() -> (Store, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("test.db").display());
+        (Store::open(&url).await.unwrap(), dir)
+    }
+
+    fn name(text: &str) -> Username {
+        text.parse().unwrap()
+    }
+
+    fn link(digest: &str, seconds: i64) -> PasswordLink {
+        PasswordLink { digest: digest.to_owned(), expires_at: Timestamp::now().plus_seconds(seconds) }
+    }
+
+    async fn admins(store: &Store, names: &[&str]) {
+        for text in names {
+            store.add_user(&name(text), "hash", Role::Admin).await.unwrap();
+        }
+    }
+
+    /// The admins who can sign in.
+    async fn left(store: &Store) -> usize {
+        store.users().await.unwrap().iter().filter(|user| user.is_admin() && !user.is_disabled()).count()
+    }
+
+    #[tokio::test]
+    async fn two_admins_who_disable_each_other_at_once_leave_one() {
+        for _ in 0..8 {
+            let (store, _dir) = store().await;
+            admins(&store, &["mira", "aiko"]).await;
+            let (mira, aiko) = (name("mira"), name("aiko"));
+            let (first, second) = tokio::join!(store.disable(&mira), store.disable(&aiko));
+            let refused = |done: &Result<bool, PersonError>| matches!(done, Err(PersonError::LastAdmin));
+            assert!(refused(&first) != refused(&second), "{first:?} {second:?}");
+            assert_eq!(left(&store).await, 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn one_disabled_and_one_made_an_owner_at_once_leave_an_admin() {
+        let (store, _dir) = store().await;
+        admins(&store, &["mira", "aiko"]).await;
+        let (mira, aiko) = (name("mira"), name("aiko"));
+        let (first, second) = tokio::join!(store.disable(&mira), store.set_role(&aiko, Role::Owner));
+        assert!(first.is_ok() != second.is_ok());
+        assert_eq!(left(&store).await, 1);
+    }
+
+    #[tokio::test]
+    async fn an_admin_who_has_no_password_yet_is_not_the_one_who_stays() {
+        let (store, _dir) = store().await;
+        admins(&store, &["mira"]).await;
+        store.invite(&name("aiko"), Role::Admin, &link("a", 60)).await.unwrap();
+        assert!(matches!(store.disable(&name("mira")).await, Err(PersonError::LastAdmin)));
+        assert!(store.set_role(&name("aiko"), Role::Owner).await.unwrap());
+        assert!(store.set_role(&name("aiko"), Role::Admin).await.unwrap());
+        store.set_password_by_link("a", "hash").await.unwrap().unwrap();
+        assert!(store.disable(&name("mira")).await.unwrap());
+        assert!(matches!(store.disable(&name("aiko")).await, Err(PersonError::LastAdmin)));
+    }
+
+    #[tokio::test]
+    async fn a_link_works_once_in_time_and_ends_by_a_newer_one() {
+        let (store, _dir) = store().await;
+        store.invite(&name("aiko"), Role::Owner, &link("first", 60)).await.unwrap();
+        store.make_password_link(&name("aiko"), &link("second", 60)).await.unwrap();
+        assert!(store.user_of_link("first").await.unwrap().is_none());
+        assert!(store.set_password_by_link("first", "x").await.unwrap().is_none());
+        let (one, two) = tokio::join!(
+            store.set_password_by_link("second", "x"),
+            store.set_password_by_link("second", "y")
+        );
+        assert!(one.unwrap().is_some() != two.unwrap().is_some());
+        assert!(store.user_of_link("second").await.unwrap().is_none());
+
+        store.make_password_link(&name("aiko"), &link("late", -1)).await.unwrap();
+        assert!(store.user_of_link("late").await.unwrap().is_none());
+        assert!(store.set_password_by_link("late", "z").await.unwrap().is_none());
+        assert_eq!(store.people().await.unwrap()[0].link_until, None);
+        let nobody = store.make_password_link(&name("ruth"), &link("r", 60)).await;
+        assert!(matches!(nobody, Err(PersonError::Nobody)));
+    }
+
+    #[tokio::test]
+    async fn who_is_disabled_has_no_session_no_link_and_no_way_in() {
+        let (store, _dir) = store().await;
+        let aiko = store.add_user(&name("aiko"), "hash", Role::Owner).await.unwrap();
+        let now = Timestamp::now();
+        let later = now.plus_seconds(60);
+        assert!(store.create_session("one", Some(aiko.id), "{}", Some(now), later).await.unwrap());
+        store.make_password_link(&name("aiko"), &link("a", 60)).await.unwrap();
+        assert_eq!(store.people().await.unwrap()[0].seen_at, Some(now));
+        let mut changes = store.changes();
+        assert!(store.disable(&name("aiko")).await.unwrap());
+        assert_eq!(changes.try_recv(), Ok(Change::Sessions));
+        assert!(store.sessions_of(aiko.id).await.unwrap().is_empty());
+        assert!(store.user_of_link("a").await.unwrap().is_none());
+        assert!(store.user_to_sign_in("aiko").await.unwrap().is_none());
+        assert!(!store.save_session("one", Some(aiko.id), "{}", Some(later), later).await.unwrap());
+        let refused = store.make_password_link(&name("aiko"), &link("b", 60)).await;
+        assert!(matches!(refused, Err(PersonError::Disabled)));
+        assert!(store.set_password(&name("aiko"), "other").await.unwrap());
+        assert!(store.user_to_sign_in("aiko").await.unwrap().is_none(), "a new password enables nobody");
+        // What changes nothing is silent.
+        let mut changes = store.changes();
+        assert!(!store.disable(&name("aiko")).await.unwrap());
+        assert!(store.enable(&name("aiko")).await.unwrap());
+        assert!(!store.enable(&name("aiko")).await.unwrap());
+        assert!(!store.set_role(&name("aiko"), Role::Owner).await.unwrap());
+        assert!(changes.try_recv().is_err());
+        assert_eq!(store.user_to_sign_in("aiko").await.unwrap().unwrap().1, "other");
+    }
+
+    #[tokio::test]
+    async fn a_password_is_changed_from_the_one_that_was_shown_only() {
+        let (store, _dir) = store().await;
+        let aiko = store.add_user(&name("aiko"), "old", Role::Owner).await.unwrap();
+        store.make_password_link(&name("aiko"), &link("a", 60)).await.unwrap();
+        assert!(!store.change_password(aiko.id, "other", "new").await.unwrap());
+        assert!(store.user_of_link("a").await.unwrap().is_some());
+        assert!(store.change_password(aiko.id, "old", "new").await.unwrap());
+        assert!(store.user_of_link("a").await.unwrap().is_none(), "a link that lay about ends");
+    }
+}

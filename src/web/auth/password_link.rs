@@ -113,7 +113,7 @@ fn worthless() -> Problem {
     Problem {
         status: StatusCode::NOT_FOUND,
         title: "This password link does not work",
-        sentence: "It may have been used, be more than 7 days old, or not be the newest or not whole. Ask an admin of this site for another one.",
+        sentence: "It was used already, is more than 7 days old, or a newer one took its place; or it was not copied whole. Ask an admin of this site for another one.",
         back: ("/login", "To the sign-in page"),
     }
 }
