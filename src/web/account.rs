@@ -19,7 +19,10 @@ use crate::{
     web::{
         Site,
         address::ClientAddress,
-        auth::{CheckedForm, NoFields, Visit, begin, check_password_rules, hash_aside, verify_aside},
+        auth::{
+            CheckedForm, NoFields, Visit, begin, check_password_rules, hash_aside, too_many_tries,
+            verify_aside,
+        },
         error::WebError,
         format::{ago, count, field_error},
         page::{Section, Shell, page},
@@ -172,8 +175,7 @@ async fn sign_out_everywhere(
 }
 
 async fn too_many(visit: &Visit, wait: Duration) -> Result<Response, WebError> {
-    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
-    let error = format!("Too many failed tries. Wait {seconds} seconds, then try again.");
+    let (error, seconds) = too_many_tries(wait);
     let errors = Errors { old: Some(error), new: None };
     let mut response = again(visit, StatusCode::TOO_MANY_REQUESTS, errors).await?;
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

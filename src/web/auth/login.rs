@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
 
-use super::{CheckedForm, Csrf, NoFields, Visit, password, session};
+use super::{CheckedForm, Csrf, NoFields, Visit, password, session, throttle};
 use crate::web::{
     Site,
     address::ClientAddress,
@@ -118,8 +118,7 @@ async fn too_many(
     name: &str,
     wait: Duration,
 ) -> Result<Response, WebError> {
-    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
-    let error = format!("Too many failed tries. Wait {seconds} seconds, then try again.");
+    let (error, seconds) = throttle::too_many(wait);
     let mut response = form(site, headers, next, StatusCode::TOO_MANY_REQUESTS, name, Some(error)).await?;
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     Ok(response)

@@ -13,7 +13,7 @@ pub use csrf::{CheckedForm, Csrf, NoFields};
 pub use password::{PasswordError, check_password_rules, hash_aside, hash_password, verify_aside};
 pub use password_link::{Issued, LASTS_DAYS, issue};
 pub use session::{Admin, ApiVisit, Visit, begin, session_layer};
-pub use throttle::Throttle;
+pub use throttle::{Throttle, too_many as too_many_tries};
 
 use super::Site;
 
