@@ -20,7 +20,7 @@ struct Arguments {
 enum Command {
     /// Run the site.
     Serve(#[command(flatten)] Config),
-    /// Add people, list them, give them a new password.
+    /// Add people, list them, disable them, give them a new password.
     User {
         #[command(flatten)]
         config: Config,

@@ -7,7 +7,7 @@ use ec_django_deployer::{
     config::Config,
     domain::{NameError, Role, Username},
     serve::{ServeError, open_store},
-    store::{StoreError, UserError},
+    store::{PersonError, StoreError, UserError},
     web,
 };
 
@@ -26,7 +26,17 @@ pub enum UserCommand {
     },
     /// List everybody.
     List,
-    /// Give a person a new password; their sessions end.
+    /// Keep a person from signing in; their sessions end, their instances go on.
+    Disable {
+        /// The name they sign in by.
+        username: Username,
+    },
+    /// Let a person sign in again, by the password they had.
+    Enable {
+        /// The name they sign in by.
+        username: Username,
+    },
+    /// Give a person a new password; their sessions end. Who is disabled stays so.
     Passwd {
         /// The name they sign in by.
         username: Username,
@@ -44,6 +54,8 @@ pub enum UserCommandError {
     Store(#[from] StoreError),
     #[error(transparent)]
     User(#[from] UserError),
+    #[error("{0} was left as they are: {1}")]
+    Person(Username, PersonError),
     #[error("{0}")]
     Password(#[from] NameError),
     #[error("the two passwords differ")]
@@ -67,9 +79,26 @@ pub async fn run(config: Config, command: UserCommand) -> Result<(), UserCommand
         }
         UserCommand::List => {
             for user in store.users().await? {
-                println!("{}\t{}\tsince {}", user.username, user.role.name(), user.created_at.date());
+                let disabled = user.disabled_at.map(|time| format!("\tdisabled since {}", time.date()));
+                println!(
+                    "{}\t{}\tsince {}{}",
+                    user.username,
+                    user.role.name(),
+                    user.created_at.date(),
+                    disabled.unwrap_or_default()
+                );
             }
         }
+        UserCommand::Disable { username } => match store.disable(&username).await {
+            Ok(true) => println!("{username} cannot sign in any more, and every session of theirs has ended"),
+            Ok(false) => println!("{username} was disabled already"),
+            Err(error) => return Err(refused(username, error)),
+        },
+        UserCommand::Enable { username } => match store.enable(&username).await {
+            Ok(true) => println!("{username} can sign in again"),
+            Ok(false) => println!("{username} was not disabled"),
+            Err(error) => return Err(refused(username, error)),
+        },
         UserCommand::Passwd { username, password_stdin } => {
             let hash = read_password(password_stdin)?;
             if !store.set_password(&username, &hash).await? {
@@ -80,6 +109,13 @@ pub async fn run(config: Config, command: UserCommand) -> Result<(), UserCommand
     }
     store.close().await;
     Ok(())
+}
+
+fn refused(username: Username, error: PersonError) -> UserCommandError {
+    match error {
+        PersonError::Nobody => UserCommandError::Nobody(username),
+        error => UserCommandError::Person(username, error),
+    }
 }
 
 /// Reads a new password and gives its hash. At a terminal it is asked for twice and not shown.

@@ -27,4 +27,4 @@ pub use repo_url::{GitHosts, PastedRepo, RepoUrl};
 pub use status::{InvalidTransition, Status, Wanted};
 pub use step::Step;
 pub use time::Timestamp;
-pub use user::{Role, User, UserId};
+pub use user::{NO_PASSWORD, Role, User, UserId};

@@ -8,6 +8,11 @@ use super::{Timestamp, Username};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserId(pub i64);
 
+/// Stands in the place of a password's hash for who has none yet. No password has this hash; it has the
+/// parameters of all others, so that comparing with it takes as long as with a person's own.
+pub const NO_PASSWORD: &str =
+    "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBzYWx0IGhlcmUhIQ$0000000000000000000000000000000000000000000";
+
 /// What a person may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -55,11 +60,18 @@ pub struct User {
     pub role: Role,
     /// When they were added.
     pub created_at: Timestamp,
+    /// Since when they cannot sign in, where an admin has disabled them.
+    pub disabled_at: Option<Timestamp>,
 }
 
 impl User {
     /// Whether this person sees everyone's instances.
     pub fn is_admin(&self) -> bool {
         self.role == Role::Admin
+    }
+
+    /// Whether this person cannot sign in.
+    pub fn is_disabled(&self) -> bool {
+        self.disabled_at.is_some()
     }
 }

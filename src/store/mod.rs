@@ -9,6 +9,7 @@ mod images;
 mod instances;
 mod lifecycle;
 mod logs;
+mod people;
 mod sessions;
 mod submit;
 mod users;
@@ -21,6 +22,8 @@ pub use images::{BakedImage, ImageDeletion};
 pub use instances::Overview;
 pub use lifecycle::Work;
 pub use logs::Appended;
+pub use people::{PasswordLink, Person, PersonError};
+pub use sessions::SignedIn;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -40,7 +43,7 @@ pub enum Change {
     Image(ImageId),
     /// The log of a bake, which has grown.
     ImageLog(ImageId),
-    /// Somebody's sessions ended.
+    /// Somebody's sessions ended, or what they may see is another.
     Sessions,
 }
 

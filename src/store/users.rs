@@ -1,6 +1,8 @@
 //! People and their password hashes.
 
-use super::{Store, StoreError, error::At};
+use sqlx::{Sqlite, Transaction};
+
+use super::{Change, Store, StoreError, error::At};
 use crate::domain::{Role, Timestamp, User, UserId, Username};
 
 /// A person could not be added.
@@ -26,21 +28,23 @@ impl From<sqlx::Error> for UserError {
     }
 }
 
-struct UserRow {
-    id: i64,
-    username: String,
-    role: String,
-    created_at: i64,
+pub(super) struct UserRow {
+    pub id: i64,
+    pub username: String,
+    pub role: String,
+    pub created_at: i64,
+    pub disabled_at: Option<i64>,
 }
 
 impl UserRow {
-    fn read(self) -> Result<User, StoreError> {
+    pub fn read(self) -> Result<User, StoreError> {
         let at = At { table: "users", row: self.id };
         Ok(User {
             id: UserId(self.id),
             username: at.read("username", &self.username)?,
             role: at.read("role", &self.role)?,
             created_at: Timestamp(self.created_at),
+            disabled_at: self.disabled_at.map(Timestamp),
         })
     }
 }
@@ -68,7 +72,7 @@ impl Store {
             UserRow,
             "INSERT INTO users (username, password_hash, role, created_at)
              SELECT $1, $2, 'admin', $3 WHERE NOT EXISTS (SELECT 1 FROM users)
-             RETURNING id, username, role, created_at",
+             RETURNING id, username, role, created_at, disabled_at",
             name,
             password_hash,
             now
@@ -94,7 +98,7 @@ impl Store {
         let row = sqlx::query_as!(
             UserRow,
             "INSERT INTO users (username, password_hash, role, created_at) VALUES ($1, $2, $3, $4)
-             RETURNING id, username, role, created_at",
+             RETURNING id, username, role, created_at, disabled_at",
             name,
             password_hash,
             role,
@@ -111,12 +115,15 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn users(&self) -> Result<Vec<User>, StoreError> {
-        sqlx::query_as!(UserRow, "SELECT id, username, role, created_at FROM users ORDER BY username")
-            .fetch_all(&self.readers)
-            .await?
-            .into_iter()
-            .map(UserRow::read)
-            .collect()
+        sqlx::query_as!(
+            UserRow,
+            "SELECT id, username, role, created_at, disabled_at FROM users ORDER BY username"
+        )
+        .fetch_all(&self.readers)
+        .await?
+        .into_iter()
+        .map(UserRow::read)
+        .collect()
     }
 
     /// The person of this row, where there is one.
@@ -124,30 +131,42 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        sqlx::query_as!(UserRow, "SELECT id, username, role, created_at FROM users WHERE id = $1", id.0)
-            .fetch_optional(&self.readers)
-            .await?
-            .map(UserRow::read)
-            .transpose()
+        sqlx::query_as!(
+            UserRow,
+            "SELECT id, username, role, created_at, disabled_at FROM users WHERE id = $1",
+            id.0
+        )
+        .fetch_optional(&self.readers)
+        .await?
+        .map(UserRow::read)
+        .transpose()
     }
 
-    /// The person of this name with the hash of their password, where there is one.
+    /// The person of this name with the hash of their password, where there is one who may sign in.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn user_to_sign_in(&self, username: &str) -> Result<Option<(User, String)>, StoreError> {
         let row = sqlx::query!(
-            "SELECT id, username, role, created_at, password_hash FROM users WHERE username = $1",
+            "SELECT id, username, role, created_at, password_hash FROM users
+             WHERE username = $1 AND disabled_at IS NULL",
             username
         )
         .fetch_optional(&self.readers)
         .await?;
         let Some(row) = row else { return Ok(None) };
-        let user = UserRow { id: row.id, username: row.username, role: row.role, created_at: row.created_at };
+        let user = UserRow {
+            id: row.id,
+            username: row.username,
+            role: row.role,
+            created_at: row.created_at,
+            disabled_at: None,
+        };
         Ok(Some((user.read()?, row.password_hash)))
     }
 
-    /// Gives a person another password and ends all their sessions. False where nobody has this name.
+    /// Gives a person another password; all their sessions end, and a password link of theirs. False
+    /// where nobody has this name. Who is disabled stays so.
     ///
     /// # Errors
     /// Where the database fails.
@@ -161,11 +180,49 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?;
-        if let Some(user) = &user {
-            sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.id).execute(&mut *tx).await?;
-        }
+        let Some(user) = user else { return Ok(false) };
+        let ended = shut_out(&mut tx, UserId(user.id)).await?;
         tx.commit().await?;
-        self.tell(super::Change::Sessions);
-        Ok(user.is_some())
+        if ended {
+            self.tell(Change::Sessions);
+        }
+        Ok(true)
     }
+
+    /// The same by somebody who has shown their `old` password's hash to be right. False where they
+    /// have another by now, or are disabled.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn change_password(&self, user: UserId, old: &str, new: &str) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query!(
+            "UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2 AND disabled_at IS NULL",
+            user.0,
+            old,
+            new
+        )
+        .execute(&mut *tx)
+        .await?;
+        if done.rows_affected() == 0 {
+            return Ok(false);
+        }
+        let ended = shut_out(&mut tx, user).await?;
+        tx.commit().await?;
+        if ended {
+            self.tell(Change::Sessions);
+        }
+        Ok(true)
+    }
+}
+
+/// Ends everything by which a person is in or could come in but their password: their sessions and
+/// their password link. Whether there were sessions.
+pub(super) async fn shut_out(
+    tx: &mut Transaction<'static, Sqlite>,
+    user: UserId,
+) -> Result<bool, StoreError> {
+    sqlx::query!("DELETE FROM password_links WHERE user_id = $1", user.0).execute(&mut **tx).await?;
+    let done = sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.0).execute(&mut **tx).await?;
+    Ok(done.rows_affected() > 0)
 }

@@ -2,6 +2,7 @@
 //! a page's form, template and handler are in one file. Nothing here waits for a cloud: a form
 //! becomes a row, a row becomes a page.
 
+mod account;
 mod address;
 mod assets;
 mod auth;
@@ -14,6 +15,7 @@ mod instances;
 mod middleware;
 mod page;
 mod site;
+mod users;
 
 pub use auth::{PasswordError, check_password_rules, hash_password};
 use axum::{
@@ -37,6 +39,8 @@ pub fn router(site: Site) -> Router {
         .merge(auth::router())
         .merge(instances::router())
         .merge(images::router())
+        .merge(users::router())
+        .merge(account::router())
         .fallback(async || error::WebError::NotFound)
         .layer(DefaultBodyLimit::max(FORM_MAX))
         .layer(CatchPanicLayer::custom(error::caught))

@@ -2,7 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 
-use crate::helpers::spawn_app;
+use crate::helpers::{log_lines, spawn_app};
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -107,32 +107,9 @@ async fn our_own_faults_are_a_page_with_the_number_of_the_request() {
     assert_eq!(health.json()["database"], "does not answer");
 }
 
-/// Collects what is logged.
-#[derive(Clone, Default)]
-struct Lines(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_secret_is_logged() {
-    // For all tests at once: a subscriber of one thread would miss what another has found silent before.
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter("info,ec_django_deployer=trace,tower_http=trace")
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let lines = log_lines();
     let app = spawn_app().await;
     let path = app.site.setup_link().replace(&app.url, "");
     let mut mira = app.visitor();
@@ -145,7 +122,7 @@ async fn no_secret_is_logged() {
     let url = format!("{}/deployments/{deployment}/log", app.callback);
     let request = mira.client.patch(url).bearer_auth(&token).header("upload-offset", "0").body("hello\n");
     assert_eq!(request.send().await.unwrap().status(), StatusCode::NO_CONTENT);
-    let logged = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    let logged = lines.text();
     assert!(logged.contains("/setup") && logged.contains("a form was accepted"), "{logged}");
     let session = mira.cookies["ec-session"].clone();
     let secrets = [

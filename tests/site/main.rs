@@ -1,5 +1,6 @@
 //! The site as people and machines meet it: the real router on a port of its own, over a database of its own.
 
+mod account;
 mod events;
 mod forms;
 mod git_host;
@@ -12,3 +13,4 @@ mod log_protocol;
 mod preflight;
 mod samples;
 mod sign_in;
+mod users;

@@ -14,7 +14,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use tower_sessions::Session;
 
-use super::{CheckedForm, Csrf, NoFields, Visit, password, session};
+use super::{CheckedForm, Csrf, NoFields, Visit, password, session, throttle};
 use crate::web::{
     Site,
     address::ClientAddress,
@@ -89,15 +89,19 @@ async fn sign_in(
         Ok(taken) => taken,
         Err(wait) => return too_many(&site, &headers, &next, name, wait).await,
     };
-    let (user, hash) = site.store.user_to_sign_in(name).await?.unzip();
+    let known = site.store.user_to_sign_in(name).await?;
+    let hash = known.as_ref().map(|(_, hash)| hash.clone());
     let right = password::verify_aside(SecretString::from(typed.password), hash).await?;
-    let Some(user) = user.filter(|_| right) else {
+    let begun = match known.filter(|_| right) {
+        Some((user, hash)) => session::begin(&site, &session, &user, &hash).await?.then_some(user),
+        None => None,
+    };
+    let Some(user) = begun else {
         tracing::info!(%address, "a sign-in failed");
         let error = "This username and password do not belong together.".to_owned();
         return form(&site, &headers, &next, StatusCode::UNPROCESSABLE_ENTITY, name, Some(error)).await;
     };
     site.throttle.give_back(taken);
-    session::begin(&session, &user).await?;
     tracing::info!(user = %user.username, %address, "signed in");
     Ok(Redirect::to(next.path()).into_response())
 }
@@ -114,8 +118,7 @@ async fn too_many(
     name: &str,
     wait: Duration,
 ) -> Result<Response, WebError> {
-    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
-    let error = format!("Too many failed tries. Wait {seconds} seconds, then try again.");
+    let (error, seconds) = throttle::too_many(wait);
     let mut response = form(site, headers, next, StatusCode::TOO_MANY_REQUESTS, name, Some(error)).await?;
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     Ok(response)

@@ -7,7 +7,7 @@ use argon2::{
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Semaphore;
 
-use crate::domain::NameError;
+use crate::domain::{NO_PASSWORD, NameError};
 
 /// Hashes that are computed at once. Each takes 19 MiB and a core for about 20 ms, so that a flood
 /// of sign-ins waits here and the rest of the site goes on.
@@ -17,11 +17,6 @@ static HASHING: Semaphore = Semaphore::const_new(2);
 const MIN: usize = 12;
 /// Most bytes of a password: no person types more, and hashing time grows with it.
 const MAX: usize = 1000;
-
-/// A hash of no password that anybody has, with the parameters of all: comparing with it takes as
-/// long as with a person's own.
-const NOBODY: &str =
-    "$argon2id$v=19$m=19456,t=2,p=1$c29tZSBzYWx0IGhlcmUhIQ$0000000000000000000000000000000000000000000";
 
 /// A password could not be hashed.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +62,7 @@ pub async fn hash_aside(password: SecretString) -> Result<String, PasswordError>
 pub async fn verify_aside(password: SecretString, hash: Option<String>) -> Result<bool, PasswordError> {
     let _permit = HASHING.acquire().await.map_err(|error| PasswordError(error.to_string()))?;
     let known = hash.is_some();
-    let hash = hash.unwrap_or_else(|| NOBODY.to_owned());
+    let hash = hash.unwrap_or_else(|| NO_PASSWORD.to_owned());
     let matches = tokio::task::spawn_blocking(move || verify(password.expose_secret(), &hash))
         .await
         .map_err(|error| PasswordError(error.to_string()))??;
@@ -94,12 +89,12 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_hash_costs_what_a_persons_does() {
+    fn the_hash_of_no_password_costs_what_a_persons_does() {
         let parameters = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
-        assert_eq!(parameters(NOBODY), parameters(&hash_password("correct horse battery").unwrap()));
-        assert!(!verify("", NOBODY).unwrap());
+        assert_eq!(parameters(NO_PASSWORD), parameters(&hash_password("correct horse battery").unwrap()));
+        assert!(!verify("", NO_PASSWORD).unwrap());
         let lengths = |hash: &str| PasswordHash::new(hash).unwrap().hash.unwrap().len();
-        assert_eq!(lengths(NOBODY), 32);
+        assert_eq!(lengths(NO_PASSWORD), 32);
     }
 
     #[test]

@@ -29,13 +29,14 @@ use crate::{
 pub const CSRF: &str = "csrf";
 /// The session's field with the person's row.
 const USER: &str = "user";
-/// The session's field with the time, in milliseconds, at which its end was last put off.
+/// The session's field with the time, in milliseconds, at which its browser was last seen and its end put off.
 const SEEN: &str = "seen";
 
 /// How long a session lives that nobody uses: two weeks, so that who comes back now and then stays signed in.
 const IDLE: Duration = Duration::days(14);
-/// How often its end is put off: once a day, so that reading pages does not write.
-const RENEW: Duration = Duration::days(1);
+/// How often that is noted: once an hour, so that reading pages does not write, and people can tell their
+/// browsers apart by when they were last seen.
+const RENEW: Duration = Duration::hours(1);
 
 /// The layer that reads and writes the session cookie.
 pub fn session_layer(site: &Site) -> SessionManagerLayer<Sessions> {
@@ -61,6 +62,10 @@ fn user_of(record: &Record) -> Option<UserId> {
     record.data.get(USER).and_then(serde_json::Value::as_i64).map(UserId)
 }
 
+fn seen(record: &Record) -> Option<Timestamp> {
+    record.data.get(SEEN).and_then(serde_json::Value::as_i64).map(Timestamp)
+}
+
 fn backend(error: impl ToString) -> session_store::Error {
     session_store::Error::Backend(error.to_string())
 }
@@ -79,7 +84,7 @@ impl SessionStore for Sessions {
         let data = encode(record)?;
         while !self
             .0
-            .create_session(&row_id(&record.id), user_of(record), &data, expiry(record))
+            .create_session(&row_id(&record.id), user_of(record), &data, seen(record), expiry(record))
             .await
             .map_err(backend)?
         {
@@ -93,7 +98,7 @@ impl SessionStore for Sessions {
         let data = encode(record)?;
         // One that was ended meanwhile stays ended.
         self.0
-            .save_session(&row_id(&record.id), user_of(record), &data, expiry(record))
+            .save_session(&row_id(&record.id), user_of(record), &data, seen(record), expiry(record))
             .await
             .map_err(backend)
             .map(|_| ())
@@ -114,16 +119,23 @@ impl SessionStore for Sessions {
     }
 }
 
-/// Begins the session of somebody who has shown who they are. Whatever session the browser had
-/// before is ended, so that nobody who planted its id is signed in with it.
-pub async fn begin(session: &Session, user: &User) -> Result<(), WebError> {
-    if session.id().is_some() {
-        session.flush().await?;
-    }
+/// Begins the session of somebody who has shown who they are, by the password of this hash. Whatever
+/// session the browser had before is ended and its id given up, so that nobody who planted it is signed
+/// in with it. False where the password was changed or the person disabled meanwhile: nobody is signed in.
+pub async fn begin(site: &Site, session: &Session, user: &User, hash: &str) -> Result<bool, WebError> {
+    session.clear().await;
+    session.cycle_id().await?;
     session.insert(USER, user.id.0).await?;
     session.insert(CSRF, Csrf::random().to_text()).await?;
     session.insert(SEEN, Timestamp::now().0).await?;
-    Ok(())
+    // Written before the second look: what ends this person's sessions from here on ends this one too.
+    session.save().await?;
+    let now = site.store.user_to_sign_in(user.username.as_str()).await?;
+    let still = now.is_some_and(|(now, now_hash)| now.id == user.id && now_hash == hash);
+    if !still {
+        session.flush().await?;
+    }
+    Ok(still)
 }
 
 /// Somebody who is signed in, and what a page for them needs.
@@ -146,7 +158,8 @@ impl Visit {
         let Some(csrf) = session.get::<String>(CSRF).await?.as_deref().and_then(Csrf::from_text) else {
             return Ok(None);
         };
-        let Some(user) = site.store.user(UserId(user)).await? else { return Ok(None) };
+        let user = site.store.user(UserId(user)).await?;
+        let Some(user) = user.filter(|user| !user.is_disabled()) else { return Ok(None) };
         let seen = session.get::<i64>(SEEN).await?.map_or(Timestamp(0), Timestamp);
         if Timestamp::now().seconds_since(seen) > RENEW.as_seconds_f64() {
             session.insert(SEEN, Timestamp::now().0).await?;
@@ -155,12 +168,20 @@ impl Visit {
         Ok(Some(Self { site: site.clone(), user, csrf, session }))
     }
 
-    /// Whether the session is still there: it may have been ended elsewhere, or have run out.
+    /// Whether the visit goes on as it began: the session may have been ended elsewhere or have run out,
+    /// the person be disabled or have another role.
     pub async fn goes_on(&self) -> Result<bool, WebError> {
-        match &self.session {
-            Some(row) => Ok(self.site.store.session(row).await?.is_some()),
-            None => Ok(false),
+        let Some(row) = &self.session else { return Ok(false) };
+        if self.site.store.session(row).await?.is_none() {
+            return Ok(false);
         }
+        let now = self.site.store.user(self.user.id).await?;
+        Ok(now.is_some_and(|now| !now.is_disabled() && now.role == self.user.role))
+    }
+
+    /// The row of the session.
+    pub fn session(&self) -> Option<&str> {
+        self.session.as_deref()
     }
 }
 
@@ -181,7 +202,19 @@ impl FromRequestParts<Site> for Visit {
     }
 }
 
-/// The same for what programs ask for: who is not signed in gets a 401 in JSON.
+/// An admin's visit; for an owner the page is as if it were not there.
+pub struct Admin(pub Visit);
+
+impl FromRequestParts<Site> for Admin {
+    type Rejection = WebError;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, WebError> {
+        let visit = Visit::from_request_parts(parts, site).await?;
+        if visit.user.is_admin() { Ok(Self(visit)) } else { Err(WebError::NotFound) }
+    }
+}
+
+/// A visit of what programs ask for: who is not signed in gets a 401 in JSON.
 pub struct ApiVisit(pub Visit);
 
 impl FromRequestParts<Site> for ApiVisit {
@@ -196,17 +229,5 @@ impl FromRequestParts<Site> for ApiVisit {
             }
             Err(error) => Err(error.into_response()),
         }
-    }
-}
-
-/// An admin who is signed in. For anybody else the page is not there.
-pub struct Admin(pub Visit);
-
-impl FromRequestParts<Site> for Admin {
-    type Rejection = WebError;
-
-    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, WebError> {
-        let visit = Visit::from_request_parts(parts, site).await?;
-        if visit.user.is_admin() { Ok(Self(visit)) } else { Err(WebError::NotFound) }
     }
 }

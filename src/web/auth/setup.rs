@@ -87,7 +87,7 @@ async fn create(
         Err(UserError::AlreadySetUp | UserError::Taken) => return Err(spent().into()),
         Err(UserError::Store(error)) => return Err(error.into()),
     };
-    session::begin(&session, &user).await?;
+    session::begin(&site, &session, &user, &hash).await?;
     tracing::info!(user = %user.username, "the first admin was created");
     Ok(Redirect::to("/instances").into_response())
 }

@@ -68,6 +68,12 @@ impl Throttle {
     }
 }
 
+/// What somebody is told who has to wait, and the whole seconds of it.
+pub fn too_many(wait: Duration) -> (String, u64) {
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    (format!("Too many failed tries. Wait {seconds} seconds, then try again."), seconds)
+}
+
 /// Forgets what is over; where that is not enough, what would be forgotten next.
 fn make_room(forgotten: &mut HashMap<Key, Instant>, now: Instant) {
     if forgotten.len() + 2 <= Throttle::MAX {
