@@ -3,11 +3,13 @@
 
 mod deploy_log;
 mod deployment;
+mod fetch;
 mod image;
 mod instance;
 mod log_key;
 mod names;
 mod plan;
+mod project_log;
 mod repo_url;
 mod status;
 mod step;
@@ -16,11 +18,13 @@ mod user;
 
 pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
 pub use deployment::{Deployment, DeploymentId, Failure, Outcome};
+pub use fetch::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, UnknownOfFetch, can_be_asked};
 pub use image::{Image, ImageId, ImageState};
 pub use instance::{Instance, InstanceId, RowId};
 pub use log_key::LogKey;
 pub use names::{Branch, CommitId, NameError, ProjectName, ServerName, Username};
 pub use plan::{Database, Dependencies, Encoding, Plan};
+pub use project_log::ProjectLog;
 pub use repo_url::{GitHosts, PastedRepo, RepoUrl};
 pub use status::{InvalidTransition, Status, Wanted};
 pub use step::Step;

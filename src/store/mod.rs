@@ -5,6 +5,7 @@
 mod attempts;
 mod deployments;
 mod error;
+mod fetches;
 mod images;
 mod instances;
 mod lifecycle;
@@ -37,6 +38,8 @@ pub enum Change {
     Instance(RowId),
     /// A golden image.
     Image(ImageId),
+    /// What was asked of an instance's machine, or what came of it.
+    Fetch(RowId),
     /// Somebody's sessions ended.
     Sessions,
 }

@@ -89,9 +89,36 @@ fn every_value_reaches_the_script() {
     assert_eq!(output, "9223372036854775807|it's/$(requirements)\n.txt|1|>=4.2,<5|config.wsgi|");
 }
 
+/// The script of a fetch with values that would do harm as code.
+fn fetch_script() -> Vec<u8> {
+    fetch(&FetchValues {
+        fetch: FetchId(i64::MAX),
+        kind: FetchKind::Database,
+        callback_url: "http://10.213.0.1:8001/it's $(id)",
+        token: "a'; touch /tmp/x; '",
+    })
+}
+
 #[test]
-fn both_scripts_are_bash_and_hold_whole_programs() {
-    for script in [provision_script(), image()] {
+fn a_fetch_is_told_its_values_and_brings_its_program_alone() {
+    let script = String::from_utf8(fetch_script()).unwrap();
+    let (block, rest) = script.split_once("set -euo pipefail").unwrap();
+    let shown = r#"printf '%s|' "$EC_FETCH" "$EC_KIND" "$EC_CALLBACK_URL" "$EC_TOKEN""#;
+    let (ok, output) = bash(&["-u", "-s"], format!("{block}{shown}").as_bytes());
+    assert!(ok);
+    let output = String::from_utf8(output).unwrap();
+    assert_eq!(output, "9223372036854775807|database|http://10.213.0.1:8001/it's $(id)|a'; touch /tmp/x; '|");
+    assert!(rest.contains("/fetch.py\" <<'EC_END_OF_FILE'"));
+    assert_eq!(rest.matches("<<'EC_END_OF_FILE'").count(), 1);
+    // What is the same for everyone has no value in it.
+    let other = fetch(&FetchValues { fetch: FetchId(1), kind: FetchKind::Log, callback_url: "", token: "" });
+    assert_eq!(String::from_utf8(other).unwrap().split_once("set -euo pipefail").unwrap().1, rest);
+    assert!(!String::from_utf8(provision_script()).unwrap().contains("fetch.py"));
+}
+
+#[test]
+fn the_scripts_are_bash_and_hold_whole_programs() {
+    for script in [provision_script(), image(), fetch_script()] {
         assert!(bash(&["-n"], &script).0);
         assert!(script.starts_with(b"#!/bin/bash\n"));
     }
