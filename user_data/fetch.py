@@ -33,6 +33,8 @@ WAITS = (1, 2, 4, 8, 16, None)  # seconds between tries to reach the site
 class Refused(Exception):
     """What cannot be sent, in a sentence for the owner."""
 
+    pass
+
 
 def plain(path):
     """Opens a regular file and nothing else, and waits for nothing."""

@@ -41,6 +41,16 @@ impl ProjectLog {
         log
     }
 
+    /// The same log with each line as `clean` gives it.
+    pub fn cleaned(self, clean: impl Fn(&str) -> String) -> Self {
+        let lines = |text: String| text.lines().map(|line| clean(line) + "\n").collect();
+        Self {
+            gunicorn: lines(self.gunicorn),
+            nginx_errors: lines(self.nginx_errors),
+            nginx_access: lines(self.nginx_access),
+        }
+    }
+
     /// Whether nothing was written at all.
     pub fn is_empty(&self) -> bool {
         [&self.gunicorn, &self.nginx_errors, &self.nginx_access].iter().all(|part| part.trim().is_empty())
@@ -83,7 +93,7 @@ fn errors_of_project(text: &str) -> Vec<&str> {
 
 /// Whether a line is of level ERROR or CRITICAL, or says what Django says of a page that failed.
 fn has_level(line: &str) -> bool {
-    line.starts_with("Internal Server Error: ")
+    line.contains("Internal Server Error: ")
         || line
             .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
             .any(|word| matches!(word, "ERROR" | "CRITICAL" | "FATAL"))

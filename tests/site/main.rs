@@ -8,6 +8,7 @@ mod helpers;
 mod hostile;
 mod instances;
 mod log_protocol;
+mod logs;
 mod preflight;
 mod samples;
 mod sign_in;

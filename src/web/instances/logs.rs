@@ -50,7 +50,7 @@ impl Part {
         from: &'static str,
         lines: impl Iterator<Item = &'a str>,
     ) -> Self {
-        Self { id, title, from, lines: lines.map(clean).collect() }
+        Self { id, title, from, lines: lines.map(str::to_owned).collect() }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -65,8 +65,9 @@ impl Part {
     }
 }
 
-/// The parts of a log, errors first.
-fn parts(log: &ProjectLog) -> Vec<Part> {
+/// The parts of a log as it was sent, errors first. Lines are cleaned before it is asked what they tell.
+fn parts(bytes: &[u8]) -> Vec<Part> {
+    let log = ProjectLog::read(bytes).cleaned(clean);
     vec![
         Part::new("errors", "Errors", "of all three", log.errors().into_iter()),
         Part::new("gunicorn", "Project", "gunicorn", log.gunicorn.lines()),
@@ -112,7 +113,7 @@ impl LogsView {
             failed: failed.map(|fetch| {
                 (clean(&fetch.error.unwrap_or_default()), ago(fetch.ended_at.unwrap_or(fetch.created_at)))
             }),
-            parts: bytes.map(|bytes| parts(&ProjectLog::read(&bytes))).unwrap_or_default(),
+            parts: bytes.map(|bytes| parts(&bytes)).unwrap_or_default(),
             fetched,
             instance,
         })
@@ -186,7 +187,7 @@ async fn text(visit: Visit, Path(name): Path<String>) -> Result<Response, WebErr
     let bytes = visit.site.store.fetched_log(fetched.id).await?.ok_or(WebError::NotFound)?;
     let at = fetched.ended_at.unwrap_or(fetched.created_at).rfc3339();
     let mut text = format!("{name}, as its machine had it at {at}\n");
-    for part in parts(&ProjectLog::read(&bytes)) {
+    for part in parts(&bytes) {
         text.push_str(&format!("\n==> {} ({})\n", part.title, part.from));
         for line in &part.lines {
             text.push_str(line);
