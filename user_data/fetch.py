@@ -262,4 +262,5 @@ def main(verb, kind, url=None):
         sys.exit(1)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -160,7 +160,7 @@ pub struct Fetch {
     pub state: FetchState,
     /// When it was asked for.
     pub created_at: Timestamp,
-    /// When its machine was told.
+    /// When its machine was told last.
     pub sent_at: Option<Timestamp>,
     /// When bytes of it came last.
     pub heard_at: Option<Timestamp>,
@@ -186,8 +186,8 @@ impl Fetch {
 
     /// When it is given up, should nothing of it come until then.
     pub fn deadline(&self) -> Timestamp {
-        let heard = self.heard_at.or(self.sent_at).unwrap_or(self.created_at);
-        heard.plus_seconds(self.kind.patience())
+        let last = [self.heard_at, self.sent_at].into_iter().flatten().fold(self.created_at, Timestamp::max);
+        last.plus_seconds(self.kind.patience())
     }
 }
 

@@ -15,8 +15,10 @@ pub struct ProjectLog {
 impl ProjectLog {
     /// Most bytes of all three, as they are sent: 512 KiB.
     pub const MAX: usize = 512 * 1024;
-    /// Lines of the errors that stand first.
-    const ERRORS: usize = 200;
+    /// Most lines of the project's own errors that stand first: some tracebacks.
+    const OWN_ERRORS: usize = 300;
+    /// Most lines of nginx's errors, and of failed requests, that stand first.
+    const NGINX_ERRORS: usize = 100;
 
     /// Reads what a machine sent: each part begins with a line of its name and how many bytes it has, so that no line
     /// of a project can pass for another part. What is cut off or unknown is left out.
@@ -59,11 +61,11 @@ impl ProjectLog {
     /// What tells of an error, in this order: the project's tracebacks and lines of level ERROR or CRITICAL, nginx's
     /// own errors, and requests that were answered with a 5xx. The newest of each, in the order they were written.
     pub fn errors(&self) -> Vec<&str> {
-        let mut errors = newest(errors_of_project(&self.gunicorn), Self::ERRORS / 2);
+        let mut errors = newest(errors_of_project(&self.gunicorn), Self::OWN_ERRORS);
         let nginx = self.nginx_errors.lines().filter(|line| is_error_of_nginx(line)).collect();
-        errors.extend(newest(nginx, Self::ERRORS / 4));
+        errors.extend(newest(nginx, Self::NGINX_ERRORS));
         let requests = self.nginx_access.lines().filter(|line| is_server_error(line)).collect();
-        errors.extend(newest(requests, Self::ERRORS / 4));
+        errors.extend(newest(requests, Self::NGINX_ERRORS));
         errors
     }
 }
@@ -165,7 +167,7 @@ mod tests {
     #[test]
     fn a_flood_of_one_kind_leaves_room_for_the_others() {
         let log = ProjectLog { gunicorn: "x ERROR\n".repeat(500), ..ProjectLog::default() };
-        assert_eq!(log.errors().len(), ProjectLog::ERRORS / 2);
+        assert_eq!(log.errors().len(), ProjectLog::OWN_ERRORS);
     }
 
     proptest! {

@@ -121,14 +121,15 @@ impl Store {
         Ok(rows.into_iter().map(|row| RowId(row.instance)).collect())
     }
 
-    /// Notes that the machine was told of a fetch.
+    /// Notes that the machine was told of a fetch, the first time or again after the site was restarted.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn fetch_sent(&self, id: FetchId) -> Result<(), StoreError> {
         let now = Timestamp::now().0;
         let row = sqlx::query!(
-            "UPDATE fetches SET state = 'sent', sent_at = $2 WHERE id = $1 AND state = 'wanted' RETURNING instance",
+            "UPDATE fetches SET state = 'sent', sent_at = $2 WHERE id = $1 AND state IN ('wanted', 'sent')
+             RETURNING instance",
             id.0,
             now
         )

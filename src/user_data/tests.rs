@@ -159,3 +159,61 @@ fn the_image_is_known_by_its_script() {
     assert_eq!(image_digest().len(), 64);
     assert_eq!(image_digest(), image_digest());
 }
+
+/// What `fetch.py` makes of logs and uploads, away from a machine.
+const FETCHED: &str = r#"
+import io, os, sys, tarfile, tempfile
+f = {"__name__": "fetch", "__file__": "/opt/ec-deployer/fetch.py"}
+exec(sys.stdin.read(), f)
+here = tempfile.TemporaryDirectory()
+log, media = here.name + "/app-7.log", here.name + "/media/"
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+# The end of a log that was put aside just now is in the one before it.
+write(log, "".join("new %d\n" % i for i in range(10)))
+write(log + ".1", "".join("old %d\n" % i for i in range(1000)))
+lines = f["tail"](log).decode().splitlines()
+assert (len(lines), lines[0], lines[489], lines[-1]) == (500, "old 510", "old 999", "new 9"), lines
+# One line without an end is not taken whole, and a line that is cut off not at all.
+write(log, "x" * 1000000 + "\nlast")
+assert f["tail"](log) == b"last\n"
+write(log, "".join("%0400d\n" % i for i in range(2000)))
+lines = f["tail"](log).splitlines()
+assert len(lines) > 300 and all(len(line) == 400 for line in lines), len(lines)
+# What is no plain file is not read, and nobody is waited for.
+os.remove(log), os.remove(log + ".1")
+os.symlink("/etc/passwd", log), os.mkfifo(log + ".1")
+assert f["tail"](log) == b""
+
+f["SHARED"] = here.name
+os.makedirs(media + "sub")
+os.symlink("/etc", media + "all"), os.symlink("/etc/passwd", media + "one"), os.mkfifo(media + "pipe")
+try:
+    f["pack_media"](io.BytesIO())
+    raise AssertionError("links are no media files")
+except f["Refused"] as refused:
+    assert str(refused) == "There are no media files on this machine."
+name = "sub/" + "\u00e9" * 60 + "\n"
+write(media + name, "uploaded")
+out = io.BytesIO()
+f["pack_media"](out)
+head, _, packed = out.getvalue().partition(b"\n")
+archive = tarfile.open(fileobj=io.BytesIO(packed))
+assert (head, archive.getnames()) == (b"tar.gz", ["media/" + name])
+assert archive.extractfile("media/" + name).read() == b"uploaded"
+# A file that becomes shorter while it is packed does not break the archive.
+assert f["Exactly"](io.BytesIO(b"abc")).read(5) == b"abc\0\0"
+"#;
+
+#[test]
+fn a_machine_sends_the_end_of_its_logs_and_files_but_no_links() {
+    let python =
+        Command::new("python3").args(["-I", "-X", "utf8", "-c", FETCHED]).stdin(Stdio::piped()).spawn();
+    let mut python = python.expect("python3 runs");
+    let program = PROGRAMS.iter().find(|(name, _)| *name == OF_FETCH).unwrap().1;
+    python.stdin.take().unwrap().write_all(slim(program).as_bytes()).unwrap();
+    assert!(python.wait().unwrap().success());
+}

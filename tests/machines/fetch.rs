@@ -45,7 +45,7 @@ fn shell(site: &Site, command: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_the_database_and_the_media_come_from_the_machine() {
-    let (site, mira) = Site::start("fetch").await;
+    let (mut site, mira) = Site::start("fetch").await;
     let name = deploy_sample(&mira).await;
     let id = mira.until(&name, "live", 120).await["instance_id"].as_str().unwrap().to_owned();
     let address = mira.address(&name).await;
@@ -97,9 +97,16 @@ async fn the_log_the_database_and_the_media_come_from_the_machine() {
     let left = site.exec(&id, &["bash", "-c", left]).await;
     assert!(!left.contains("fetch"), "{left}");
 
+    // A site that is killed in between loses nothing.
+    let data = format!("/instances/{name}/data");
+    mira.post_from(&data, &format!("{data}/media"), &[]).await;
+    site.kill();
+    site.restart();
+    let page = until(&mira, &data, |text| !text.contains("<progress")).await;
+    assert!(page.text.contains(&format!("href=\"{data}/media\"")), "{}", page.text);
+
     // Nothing to send, and nobody to ask, are sentences.
     site.exec(&id, &["bash", "-c", "rm -f /srv/app/shared/media/*"]).await;
-    let data = format!("/instances/{name}/data");
     mira.post_from(&data, &format!("{data}/media"), &[]).await;
     until(&mira, &data, |text| text.contains("There are no media files on this machine.")).await;
     mira.terminate(&name).await;

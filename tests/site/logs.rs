@@ -141,7 +141,7 @@ async fn the_page_follows_by_itself() {
     Machine::of(&app, id).put("text", sections("Hello <you>\n", "", "")).await;
     let fragment = events.until(|event| event.data.contains("Hello")).await;
     assert_eq!(fragment.event, "fragment");
-    assert!(fragment.data.starts_with("<div class=\"stack\" id=\"project-log\">"), "{}", fragment.data);
+    assert!(fragment.data.starts_with("<div class=\"stack logs\" id=\"project-log\">"), "{}", fragment.data);
     assert!(fragment.data.contains("Hello &lt;you&gt;") && fragment.data.contains("csrf_token"));
 
     mira.get("/instances/shop1/data").await;

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::Path,
-    http::{HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -195,13 +195,8 @@ async fn download(visit: Visit, Path((name, file)): Path<(String, String)>) -> R
         (header::CONTENT_DISPOSITION, attachment),
         (header::CACHE_CONTROL, "no-store".to_owned()),
     ];
-    let mut response = Response::new(Body::from_stream(ReaderStream::with_capacity(file, PIECE)));
-    for (name, value) in headers {
-        let value = HeaderValue::try_from(value).map_err(|_| WebError::NotFound)?;
-        response.headers_mut().insert(name, value);
-    }
     tracing::info!(instance = %instance.name, by = %visit.user.username, kind = kind.name(), "data is downloaded");
-    Ok(response)
+    Ok((headers, Body::from_stream(ReaderStream::with_capacity(file, PIECE))).into_response())
 }
 
 /// The name of a file on the disk of who downloads it, of letters, digits and hyphens as the instance's is.

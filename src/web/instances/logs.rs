@@ -5,7 +5,7 @@ use askama::Template;
 use axum::{
     Router,
     extract::Path,
-    http::{HeaderValue, StatusCode, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
@@ -194,9 +194,6 @@ async fn text(visit: Visit, Path(name): Path<String>) -> Result<Response, WebErr
             text.push('\n');
         }
     }
-    let mut response = text.into_response();
     let attachment = format!("attachment; filename=\"{}-logs.txt\"", instance.name);
-    let attachment = HeaderValue::try_from(attachment).map_err(|_| WebError::NotFound)?;
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment);
-    Ok(response)
+    Ok(([(header::CONTENT_DISPOSITION, attachment)], text).into_response())
 }
