@@ -14,6 +14,7 @@ pub mod process;
 pub mod reconciler;
 pub mod samples;
 pub mod serve;
+pub mod spool;
 pub mod store;
 pub mod user_data;
 pub mod web;

@@ -24,6 +24,7 @@ use crate::{
     preflight::Preflight,
     reconciler::{self, Baker, Reconciler},
     samples::{Samples, SamplesError},
+    spool::{Limits, Spool},
     store::{Store, StoreError},
     web::{self, Site},
 };
@@ -32,6 +33,8 @@ use crate::{
 const DRAIN: Duration = Duration::from_secs(8);
 /// How often expired sessions are removed.
 const PRUNE: Duration = Duration::from_secs(3600);
+/// How often files that machines sent are looked through for those whose hour is over.
+const PRUNE_FETCHED: Duration = Duration::from_secs(60);
 /// How often the listener for machines is tried again while its address is missing.
 const REBIND: Duration = Duration::from_secs(10);
 
@@ -104,7 +107,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let shutdown = CancellationToken::new();
     let preflight = Preflight::new(config.state_dir.join("preflight"));
     let serves_samples = Arc::new(AtomicBool::new(for_machines.is_ok()));
-    let settings = web_settings(&config, serves_samples.clone());
+    let spool =
+        Spool::open(config.state_dir.join("fetches"), Limits::default()).map_err(ServeError::State)?;
+    let settings = web_settings(&config, serves_samples.clone(), spool.clone());
     let site = Site::new(store.clone(), preflight, log_key.clone(), settings, shutdown.clone());
     let machines = web::callback_router(site.clone()).merge(samples.router());
     let baker = Baker::new(store.clone(), cloud.clone());
@@ -128,6 +133,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         shutdown.clone(),
     ));
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
+    halves.spawn(prune_fetched(store.clone(), spool, shutdown.clone()));
+    halves.spawn(named("fetcher", reconciler.fetcher().run(shutdown.clone()), shutdown.clone()));
     halves.spawn(named("reconciler", reconciler.run(shutdown.clone()), shutdown.clone()));
     halves.spawn(named("baker", baker.run(shutdown.clone()), shutdown.clone()));
     let mut broken = None;
@@ -186,7 +193,7 @@ fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
 }
 
 /// What pages need to know.
-fn web_settings(config: &Config, serves_samples: Arc<AtomicBool>) -> web::Settings {
+fn web_settings(config: &Config, serves_samples: Arc<AtomicBool>, spool: Spool) -> web::Settings {
     web::Settings {
         public_url: config.public_url(),
         callback_url: config.callback_url(),
@@ -197,6 +204,7 @@ fn web_settings(config: &Config, serves_samples: Arc<AtomicBool>) -> web::Settin
             CloudKind::Local => "local",
         },
         secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
+        spool,
     }
 }
 
@@ -306,6 +314,21 @@ async fn prune_sessions(store: Store, shutdown: CancellationToken) -> Ended {
         tokio::select! {
             () = shutdown.cancelled() => return Ended::Asked("sessions"),
             () = tokio::time::sleep(PRUNE) => {}
+        }
+    }
+}
+
+async fn prune_fetched(store: Store, spool: Spool, shutdown: CancellationToken) -> Ended {
+    loop {
+        if let Err(error) = spool.sweep(&store).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "files that machines sent could not be removed"
+            );
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ended::Asked("files that machines sent"),
+            () = tokio::time::sleep(PRUNE_FETCHED) => {}
         }
     }
 }

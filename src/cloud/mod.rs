@@ -3,13 +3,13 @@
 mod error;
 pub mod local;
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 pub use error::{CloudError, Retry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::domain::{DeploymentId, ImageId, InstanceId, ServerName};
+use crate::domain::{DeploymentId, FetchId, ImageId, InstanceId, ServerName};
 
 /// The complete request for a machine, saved before the call, so that a retry after a crash sends
 /// identical bytes.
@@ -41,6 +41,24 @@ pub enum MachineState {
     Stopped,
     /// It is going away, or gone but still listed.
     Terminated,
+}
+
+/// What a script is started for. It names the script on the machine: `deploy-12`, `fetch-7`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    /// A deployment.
+    Deploy(DeploymentId),
+    /// A fetch.
+    Fetch(FetchId),
+}
+
+impl fmt::Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Deploy(id) => write!(f, "deploy-{id}"),
+            Self::Fetch(id) => write!(f, "fetch-{id}"),
+        }
+    }
 }
 
 /// A running server of this site.
@@ -163,19 +181,14 @@ impl Cloud {
         }
     }
 
-    /// Starts a script as root on a running machine, detached from us. The script itself refuses a
-    /// deployment that has begun, so that a repeated call does no harm.
+    /// Starts a script as root on a running machine, detached from us. A repeated call does no harm: while the job's
+    /// script runs it does nothing, and a deployment's script itself refuses one that has begun.
     ///
     /// # Errors
     /// Where the machine is not running or does not take it.
-    pub async fn run(
-        &self,
-        id: &InstanceId,
-        deployment: DeploymentId,
-        script: &[u8],
-    ) -> Result<(), CloudError> {
+    pub async fn run(&self, id: &InstanceId, job: Job, script: &[u8]) -> Result<(), CloudError> {
         match self {
-            Self::Local(local) => local.run(id, deployment, script).await,
+            Self::Local(local) => local.run(id, job, script).await,
         }
     }
 

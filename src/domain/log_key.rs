@@ -1,9 +1,10 @@
-//! The key that deploy-log tokens are made with: nothing to store for each, the same after a crash.
+//! The key that machines' tokens are made with: nothing to store for each, the same after a crash. What a token
+//! is for is part of what is signed, so that a deployment's opens no fetch and the reverse.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::DeploymentId;
+use super::{DeploymentId, FetchId};
 
 /// A key of 64 random bytes that is kept outside the database.
 #[derive(Clone)]
@@ -15,20 +16,38 @@ impl LogKey {
         Self(bytes)
     }
 
-    fn mac(&self, id: DeploymentId) -> Hmac<Sha256> {
+    fn mac(&self, text: &str) -> Hmac<Sha256> {
         let mut mac = <Hmac<Sha256> as KeyInit>::new(&self.0.into());
-        mac.update(format!("deployment {id}").as_bytes());
+        mac.update(text.as_bytes());
         mac
+    }
+
+    fn made(&self, text: &str) -> String {
+        hex::encode(self.mac(text).finalize().into_bytes())
+    }
+
+    fn is_of(&self, text: &str, token: &str) -> bool {
+        hex::decode(token).is_ok_and(|bytes| self.mac(text).verify_slice(&bytes).is_ok())
     }
 
     /// The bearer token of a deployment: HMAC-SHA256 of its number, 64 hexadecimal digits.
     pub fn token(&self, id: DeploymentId) -> String {
-        hex::encode(self.mac(id).finalize().into_bytes())
+        self.made(&format!("deployment {id}"))
     }
 
     /// Whether `token` is the deployment's, compared in constant time.
     pub fn accepts(&self, id: DeploymentId, token: &str) -> bool {
-        hex::decode(token).is_ok_and(|bytes| self.mac(id).verify_slice(&bytes).is_ok())
+        self.is_of(&format!("deployment {id}"), token)
+    }
+
+    /// The bearer token of a fetch.
+    pub fn fetch_token(&self, id: FetchId) -> String {
+        self.made(&format!("fetch {id}"))
+    }
+
+    /// Whether `token` is the fetch's, compared in constant time.
+    pub fn accepts_fetch(&self, id: FetchId, token: &str) -> bool {
+        self.is_of(&format!("fetch {id}"), token)
     }
 }
 
@@ -51,5 +70,13 @@ mod tests {
         assert!(!other.accepts(DeploymentId(7), &token));
         assert!(!key.accepts(DeploymentId(7), ""));
         assert!(!key.accepts(DeploymentId(7), &token[..62]));
+    }
+
+    #[test]
+    fn a_deployments_token_opens_no_fetch_and_the_reverse() {
+        let key = LogKey::new([1; 64]);
+        let (deployment, fetch) = (key.token(DeploymentId(7)), key.fetch_token(FetchId(7)));
+        assert!(key.accepts_fetch(FetchId(7), &fetch) && !key.accepts_fetch(FetchId(8), &fetch));
+        assert!(!key.accepts_fetch(FetchId(7), &deployment) && !key.accepts(DeploymentId(7), &fetch));
     }
 }

@@ -2,17 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Action, BOOT_SECONDS, Next, Reconciler};
+use super::{Action, BOOT_SECONDS, FIRST_PAUSE, Next, Reconciler};
 use crate::{
-    cloud::{CloudError, LaunchRequest, Retry},
+    cloud::{CloudError, Job, LaunchRequest, Retry},
     domain::{Deployment, DeploymentId, Failure, InstanceId, Line, Report, Status, Step, parse_line},
     store::{Attempt, StoreError, Work},
     user_data::{self, Values},
 };
 
-/// First pause after a cloud asked for patience; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Longest pause between two tries of the same call.
+/// Longest pause between two tries of the same call; the first is [`FIRST_PAUSE`], and it doubles.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How often a page is asked for from outside before a notice says that it does not answer.
 const PROBES: u32 = 4;
@@ -130,7 +128,7 @@ impl Reconciler {
             return Ok(Next::After(Duration::from_secs(u64::try_from(BOOT_SECONDS).unwrap_or(300) / 10)));
         }
         let script = self.script(work, running);
-        match self.cloud.run(machine(work)?, running.id, &script).await {
+        match self.cloud.run(machine(work)?, Job::Deploy(running.id), &script).await {
             Ok(()) => {
                 self.sent.lock().await.insert(running.id);
                 self.patience_ends(work).await?;

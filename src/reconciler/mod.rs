@@ -7,6 +7,7 @@
 mod act;
 mod bake;
 mod decide;
+mod fetch;
 mod fleet;
 mod images;
 mod probe;
@@ -19,6 +20,7 @@ use std::{
 
 pub use bake::{BakeError, Baker};
 pub use decide::{Action, Around, BOOT_SECONDS, DEPLOY_SECONDS, GRACE_SECONDS, START_SECONDS, Seen, decide};
+pub use fetch::{FetchAction, Fetcher};
 use fleet::Fleet;
 use probe::Probe;
 use tokio::{
@@ -36,6 +38,8 @@ use crate::{
 
 /// How often everything is looked at, changed or not: what happens to machines outside our site is seen by this.
 const TICK: Duration = Duration::from_secs(5);
+/// First pause after a cloud asked for patience.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a step waits after an error of ours before it is tried again.
 const AFTER_ERROR: Duration = Duration::from_secs(5);
 
@@ -118,7 +122,7 @@ impl Reconciler {
                 change = changes.recv() => match change {
                     Ok(Change::Instance(row)) => queue.want(row),
                     Ok(Change::Image(_)) | Err(RecvError::Lagged(_)) => self.want_all(&mut queue).await,
-                    Ok(Change::ImageLog(_) | Change::Sessions) => {}
+                    Ok(Change::ImageLog(_) | Change::Sessions | Change::Fetch(_)) => {}
                     Err(RecvError::Closed) => break,
                 },
                 _ = tick.tick() => self.want_all(&mut queue).await,

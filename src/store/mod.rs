@@ -5,6 +5,7 @@
 mod attempts;
 mod deployments;
 mod error;
+mod fetches;
 mod images;
 mod instances;
 mod lifecycle;
@@ -43,6 +44,8 @@ pub enum Change {
     Image(ImageId),
     /// The log of a bake, which has grown.
     ImageLog(ImageId),
+    /// What was asked of an instance's machine, or what came of it.
+    Fetch(RowId),
     /// Somebody's sessions ended, or what they may see is another.
     Sessions,
 }

@@ -2,8 +2,8 @@ mod images;
 
 use super::*;
 use crate::domain::{
-    Database, Dependencies, DeploymentId, Failure, InstanceId, Outcome, Plan, RepoUrl, Role, Status, Step,
-    Timestamp, User, Wanted,
+    Database, Dependencies, DeploymentId, Failure, Fetch, FetchFormat, FetchKind, FetchState, InstanceId,
+    Outcome, Plan, RepoUrl, Role, Status, Step, Timestamp, User, Wanted,
 };
 
 async fn store() -> (Store, tempfile::TempDir) {
@@ -247,4 +247,62 @@ async fn the_sites_id_stays_and_the_file_is_private() {
     assert_eq!(store.site().await.unwrap(), store.site().await.unwrap());
     let mode = std::fs::metadata(dir.path().join("test.db")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_fetch_is_wished_once_and_the_newest_of_each_outcome_is_kept() {
+    let (store, _dir) = store().await;
+    let (row, _) = deploying(&store).await;
+    let mira = store.users().await.unwrap().remove(0);
+    let want = async |kind| store.want_fetch(row, kind, mira.id).await.unwrap();
+    let mut changes = store.changes();
+    let (first, again) = tokio::join!(want(FetchKind::Log), want(FetchKind::Log));
+    assert_eq!(first, again);
+    assert_eq!(changes.recv().await.unwrap(), Change::Fetch(row));
+    assert!(changes.try_recv().is_err(), "the same wish is silent");
+    assert_ne!(want(FetchKind::Media).await, first, "another kind is another wish");
+    assert_eq!(store.rows_with_fetches().await.unwrap(), [row]);
+
+    store.fetch_sent(first).await.unwrap();
+    assert!(store.fetch_heard(first, 3).await.unwrap());
+    assert!(store.fetch_ready(first, 5, FetchFormat::Text, Some(b"hello")).await.unwrap());
+    assert!(!store.fetch_ready(first, 5, FetchFormat::Text, Some(b"again")).await.unwrap());
+    assert!(!store.fetch_heard(first, 9).await.unwrap());
+    assert_eq!(store.fetched_log(first).await.unwrap().as_deref(), Some(&b"hello"[..]));
+    let ready = store.fetch(first).await.unwrap().unwrap();
+    assert_eq!((ready.state, ready.size, ready.format), (FetchState::Ready, 5, Some(FetchFormat::Text)));
+
+    // A failure leaves what came before it, and takes the place of an older failure.
+    for why in ["once", "twice"] {
+        let id = want(FetchKind::Log).await;
+        store.fetch_failed(id, why).await.unwrap();
+        store.fetch_failed(id, "too late").await.unwrap();
+    }
+    let of_log = async || {
+        let all = store.fetches(row).await.unwrap();
+        all.into_iter().filter(|fetch| fetch.kind == FetchKind::Log).collect::<Vec<_>>()
+    };
+    let logs = of_log().await;
+    assert_eq!((logs.len(), logs[0].error.as_deref(), logs[1].id), (2, Some("twice"), first));
+    let next = want(FetchKind::Log).await;
+    assert!(store.fetch_ready(next, 3, FetchFormat::Text, Some(b"new")).await.unwrap());
+    assert_eq!(of_log().await.iter().map(|fetch| fetch.id).collect::<Vec<_>>(), [next]);
+    assert!(want(FetchKind::Log).await > next, "a number is never used again");
+}
+
+#[tokio::test]
+async fn files_are_kept_for_an_hour() {
+    let (store, _dir) = store().await;
+    let (row, _) = deploying(&store).await;
+    let mira = store.users().await.unwrap().remove(0);
+    let file = store.want_fetch(row, FetchKind::Database, mira.id).await.unwrap();
+    let log = store.want_fetch(row, FetchKind::Log, mira.id).await.unwrap();
+    assert!(store.kept_fetches().await.unwrap().is_empty());
+    store.fetch_ready(file, 9, FetchFormat::Sqlite, None).await.unwrap();
+    store.fetch_ready(log, 1, FetchFormat::Text, Some(b"x")).await.unwrap();
+    let kept = store.kept_fetches().await.unwrap();
+    assert_eq!(kept.iter().map(|fetch| fetch.id).collect::<Vec<_>>(), [file]);
+    let hour_ago = Timestamp::now().plus_seconds(-Fetch::KEPT_SECONDS - 1).0;
+    sqlx::query("UPDATE fetches SET ended_at = $1").bind(hour_ago).execute(&store.writer).await.unwrap();
+    assert!(store.kept_fetches().await.unwrap().is_empty());
 }

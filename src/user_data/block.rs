@@ -1,9 +1,9 @@
-//! The block of single-quoted assignments that a deployment's script begins with.
+//! The block of single-quoted assignments that a script begins with.
 
-use super::Values;
+use super::{FetchValues, Values};
 use crate::domain::Dependencies;
 
-/// The assignments, a line or more each.
+/// A deployment's assignments, a line or more each.
 pub fn of(values: &Values<'_>) -> String {
     let plan = values.plan;
     let names_django = match &plan.dependencies {
@@ -24,6 +24,17 @@ pub fn of(values: &Values<'_>) -> String {
         ("EC_REQUIREMENTS", plan.requirements().unwrap_or_default().to_owned()),
         ("EC_NAMES_DJANGO", names_django.to_owned()),
         ("EC_DJANGO", plan.django.clone().unwrap_or_default()),
+    ];
+    assignments.iter().map(|(name, value)| assignment(name, value)).collect()
+}
+
+/// A fetch's assignments.
+pub fn of_fetch(values: &FetchValues<'_>) -> String {
+    let assignments = [
+        ("EC_FETCH", values.fetch.to_string()),
+        ("EC_KIND", values.kind.name().to_owned()),
+        ("EC_CALLBACK_URL", values.callback_url.to_owned()),
+        ("EC_TOKEN", values.token.to_owned()),
     ];
     assignments.iter().map(|(name, value)| assignment(name, value)).collect()
 }

@@ -11,7 +11,7 @@ use std::{io::Write, sync::LazyLock};
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{DeploymentId, Plan, RepoUrl, ServerName};
+use crate::domain::{DeploymentId, FetchId, FetchKind, Plan, RepoUrl, ServerName};
 
 /// Most bytes of user data that EC2 takes, before it is base64
 /// (<https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>).
@@ -20,9 +20,10 @@ pub const LIMIT: usize = 16 * 1024;
 const LIBRARY: &str = include_str!("../../scripts/lib.sh");
 const IMAGE: &str = include_str!("../../user_data/userdata_image.sh");
 const PROVISION: &str = include_str!("../../user_data/userdata_provision.sh");
+const FETCH: &str = include_str!("../../user_data/userdata_fetch.sh");
 
-/// The programs of a machine, which both scripts unpack.
-const PROGRAMS: [(&str, &str); 11] = [
+/// The programs of a machine, which the scripts unpack.
+const PROGRAMS: [(&str, &str); 12] = [
     ("log.py", include_str!("../../user_data/log.py")),
     ("ship.py", include_str!("../../user_data/ship.py")),
     ("run.py", include_str!("../../user_data/run.py")),
@@ -34,7 +35,11 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("ec_overlay.py", include_str!("../../user_data/ec_overlay.py")),
     ("ec_wsgi.py", include_str!("../../user_data/ec_wsgi.py")),
     ("ec_gunicorn.py", include_str!("../../user_data/ec_gunicorn.py")),
+    (OF_FETCH, include_str!("../../user_data/fetch.py")),
 ];
+
+/// The program that a fetch's script needs beside those of a deployment.
+const OF_FETCH: &str = "fetch.py";
 
 /// The programs that the image script needs: the log's filter, and the one that runs commands as `app`.
 const OF_IMAGE: [&str; 2] = ["log.py", "run.py"];
@@ -59,13 +64,32 @@ pub struct Values<'a> {
     pub plan: &'a Plan,
 }
 
+/// What a fetch's script is told.
+#[derive(Clone, Debug)]
+pub struct FetchValues<'a> {
+    /// The fetch.
+    pub fetch: FetchId,
+    /// What is to be sent.
+    pub kind: FetchKind,
+    /// Where the machine reaches the site, without a slash at the end.
+    pub callback_url: &'a str,
+    /// The fetch's bearer token.
+    pub token: &'a str,
+}
+
 /// The whole deployment script, as plain text: the same serves as user data at first boot and, through
 /// [`Cloud::run`](crate::cloud::Cloud::run), for every later deployment.
 ///
 /// # Panics
 /// Where a value holds a NUL, which no shell can: none of the domain's types lets one in.
 pub fn provision(values: &Values<'_>) -> Vec<u8> {
-    script(&block::of(values), |_| true, PROVISION)
+    script(&block::of(values), |name| name != OF_FETCH, PROVISION)
+}
+
+/// The whole script that sends the site what it asked of a machine, as plain text. The machine has begun a
+/// deployment before, so that it has the other programs.
+pub fn fetch(values: &FetchValues<'_>) -> Vec<u8> {
+    script(&block::of_fetch(values), |name| name == OF_FETCH, FETCH)
 }
 
 /// The whole image script that a bake runs, as plain text.

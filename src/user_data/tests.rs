@@ -89,9 +89,36 @@ fn every_value_reaches_the_script() {
     assert_eq!(output, "9223372036854775807|it's/$(requirements)\n.txt|1|>=4.2,<5|config.wsgi|");
 }
 
+/// The script of a fetch with values that would do harm as code.
+fn fetch_script() -> Vec<u8> {
+    fetch(&FetchValues {
+        fetch: FetchId(i64::MAX),
+        kind: FetchKind::Database,
+        callback_url: "http://10.213.0.1:8001/it's $(id)",
+        token: "a'; touch /tmp/x; '",
+    })
+}
+
 #[test]
-fn both_scripts_are_bash_and_hold_whole_programs() {
-    for script in [provision_script(), image()] {
+fn a_fetch_is_told_its_values_and_brings_its_program_alone() {
+    let script = String::from_utf8(fetch_script()).unwrap();
+    let (block, rest) = script.split_once("set -euo pipefail").unwrap();
+    let shown = r#"printf '%s|' "$EC_FETCH" "$EC_KIND" "$EC_CALLBACK_URL" "$EC_TOKEN""#;
+    let (ok, output) = bash(&["-u", "-s"], format!("{block}{shown}").as_bytes());
+    assert!(ok);
+    let output = String::from_utf8(output).unwrap();
+    assert_eq!(output, "9223372036854775807|database|http://10.213.0.1:8001/it's $(id)|a'; touch /tmp/x; '|");
+    assert!(rest.contains("/fetch.py\" <<'EC_END_OF_FILE'"));
+    assert_eq!(rest.matches("<<'EC_END_OF_FILE'").count(), 1);
+    // What is the same for everyone has no value in it.
+    let other = fetch(&FetchValues { fetch: FetchId(1), kind: FetchKind::Log, callback_url: "", token: "" });
+    assert_eq!(String::from_utf8(other).unwrap().split_once("set -euo pipefail").unwrap().1, rest);
+    assert!(!String::from_utf8(provision_script()).unwrap().contains("fetch.py"));
+}
+
+#[test]
+fn the_scripts_are_bash_and_hold_whole_programs() {
+    for script in [provision_script(), image(), fetch_script()] {
         assert!(bash(&["-n"], &script).0);
         assert!(script.starts_with(b"#!/bin/bash\n"));
     }
@@ -131,4 +158,62 @@ fn user_data_fits_as_ec2_counts_it() {
 fn the_image_is_known_by_its_script() {
     assert_eq!(image_digest().len(), 64);
     assert_eq!(image_digest(), image_digest());
+}
+
+/// What `fetch.py` makes of logs and uploads, away from a machine.
+const FETCHED: &str = r#"
+import io, os, sys, tarfile, tempfile
+f = {"__name__": "fetch", "__file__": "/opt/ec-deployer/fetch.py"}
+exec(sys.stdin.read(), f)
+here = tempfile.TemporaryDirectory()
+log, media = here.name + "/app-7.log", here.name + "/media/"
+
+def write(path, text):
+    with open(path, "w") as file:
+        file.write(text)
+
+# The end of a log that was put aside just now is in the one before it.
+write(log, "".join("new %d\n" % i for i in range(10)))
+write(log + ".1", "".join("old %d\n" % i for i in range(1000)))
+lines = f["tail"](log).decode().splitlines()
+assert (len(lines), lines[0], lines[489], lines[-1]) == (500, "old 510", "old 999", "new 9"), lines
+# One line without an end is not taken whole, and a line that is cut off not at all.
+write(log, "x" * 1000000 + "\nlast")
+assert f["tail"](log) == b"last\n"
+write(log, "".join("%0400d\n" % i for i in range(2000)))
+lines = f["tail"](log).splitlines()
+assert len(lines) > 300 and all(len(line) == 400 for line in lines), len(lines)
+# What is no plain file is not read, and nobody is waited for.
+os.remove(log), os.remove(log + ".1")
+os.symlink("/etc/passwd", log), os.mkfifo(log + ".1")
+assert f["tail"](log) == b""
+
+f["SHARED"] = here.name
+os.makedirs(media + "sub")
+os.symlink("/etc", media + "all"), os.symlink("/etc/passwd", media + "one"), os.mkfifo(media + "pipe")
+try:
+    f["pack_media"](io.BytesIO())
+    raise AssertionError("links are no media files")
+except f["Refused"] as refused:
+    assert str(refused) == "There are no media files on this machine."
+name = "sub/" + "\u00e9" * 60 + "\n"
+write(media + name, "uploaded")
+out = io.BytesIO()
+f["pack_media"](out)
+head, _, packed = out.getvalue().partition(b"\n")
+archive = tarfile.open(fileobj=io.BytesIO(packed))
+assert (head, archive.getnames()) == (b"tar.gz", ["media/" + name])
+assert archive.extractfile("media/" + name).read() == b"uploaded"
+# A file that becomes shorter while it is packed does not break the archive.
+assert f["Exactly"](io.BytesIO(b"abc")).read(5) == b"abc\0\0"
+"#;
+
+#[test]
+fn a_machine_sends_the_end_of_its_logs_and_files_but_no_links() {
+    let python =
+        Command::new("python3").args(["-I", "-X", "utf8", "-c", FETCHED]).stdin(Stdio::piped()).spawn();
+    let mut python = python.expect("python3 runs");
+    let program = PROGRAMS.iter().find(|(name, _)| *name == OF_FETCH).unwrap().1;
+    python.stdin.take().unwrap().write_all(slim(program).as_bytes()).unwrap();
+    assert!(python.wait().unwrap().success());
 }

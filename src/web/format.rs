@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(duration(125.0), "2 min 5 s");
         assert_eq!(duration(3720.0), "1 h 2 min");
         assert_eq!(size(1234), "1.2 kB");
-        assert_eq!(size(3_100_000_000), "3.1 GB");
+        assert_eq!((size(999_999_999).as_str(), size(2_000_000_000).as_str()), ("1000.0 MB", "2.0 GB"));
         assert_eq!(age(Timestamp(0), Timestamp(4 * 86_400_000)), "4 days");
         assert_eq!(age(Timestamp(0), Timestamp(59_000)), "less than a minute");
         assert_eq!(count(1u64, "package"), "1 package");

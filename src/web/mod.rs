@@ -8,6 +8,7 @@ mod assets;
 mod auth;
 mod callback;
 mod error;
+mod fetched;
 mod format;
 mod health;
 mod images;
@@ -27,7 +28,11 @@ use axum::{
     routing::get,
 };
 pub use site::{Finds, Inner, Looker, Settings, Site};
-use tower_http::{catch_panic::CatchPanicLayer, compression::CompressionLayer, timeout::TimeoutLayer};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    compression::{CompressionLayer, DefaultPredicate, Predicate, predicate::NotForContentType},
+    timeout::TimeoutLayer,
+};
 
 /// Most bytes of a form: its longest field has 500, and a person's browser adds little.
 const FORM_MAX: usize = 64 * 1024;
@@ -54,19 +59,28 @@ pub fn router(site: Site) -> Router {
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
         // Once more for what fails outside of the pages: it has no navigation, but the site's look.
         .layer(from_fn_with_state(site.clone(), error::dress))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(compressible()))
         .layer(from_fn_with_state(site.clone(), middleware::headers))
         .layer(middleware::trace())
         .layer(from_fn(middleware::identify))
         .with_state(site)
 }
 
-/// What machines reach: the deploy log and the environment of their deployment, and nothing else.
+/// All but what is compressed already, or is large and downloaded with its size known.
+fn compressible() -> impl Predicate {
+    DefaultPredicate::new()
+        .and(NotForContentType::const_new("application/gzip"))
+        .and(NotForContentType::const_new("application/vnd.sqlite3"))
+}
+
+/// What machines reach: the deploy log and the environment of their deployment, what they were asked for, and
+/// nothing else.
 pub fn callback_router(site: Site) -> Router {
     Router::new()
         .merge(callback::router())
-        .layer(CatchPanicLayer::custom(error::caught))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
+        .merge(fetched::router())
+        .layer(CatchPanicLayer::custom(error::caught))
         .layer(middleware::trace())
         .layer(from_fn(middleware::identify))
         .with_state(site)

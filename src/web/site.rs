@@ -16,6 +16,7 @@ use super::instances::Streams;
 use crate::{
     domain::{GitHosts, LogKey, Plan},
     preflight::{Finding, Preflight, Request},
+    spool::Spool,
     store::Store,
 };
 
@@ -36,6 +37,8 @@ pub struct Settings {
     pub cloud: &'static str,
     /// Whether browsers reach the site over https: cookies are `Secure` then, and HSTS is sent.
     pub secure_cookies: bool,
+    /// Where the files are that machines sent.
+    pub spool: Spool,
 }
 
 impl Settings {

@@ -10,7 +10,7 @@ use std::{
 
 use ec_django_deployer::{
     cloud::{
-        BakeSpec, Machine, MachineState, Retry,
+        BakeSpec, Job, Machine, MachineState, Retry,
         local::{Local, LocalConfig},
     },
     domain::{DeploymentId, ImageId, InstanceId},
@@ -132,8 +132,8 @@ async fn a_machine_lives_from_its_launch_to_its_end_and_leaves_nothing() {
 
 async fn runs_a_script(host: &Host, id: &InstanceId) {
     let script = b"#!/bin/bash\necho begun >> /root/deployed\nsleep 2\nenv > /root/environment\ntouch /run/before-reboot\n";
-    host.cloud.run(id, DeploymentId(7), script).await.unwrap();
-    host.cloud.run(id, DeploymentId(7), script).await.unwrap();
+    host.cloud.run(id, Job::Deploy(DeploymentId(7)), script).await.unwrap();
+    host.cloud.run(id, Job::Deploy(DeploymentId(7)), script).await.unwrap();
     host.wait_for(id, "test -e /run/before-reboot").await;
     assert_eq!(host.exec(id, "cat /root/deployed").await, "begun");
     let environment = host.exec(id, "cat /root/environment").await;

@@ -8,6 +8,7 @@
 mod browser;
 mod crash;
 mod failures;
+mod fetch;
 mod host;
 mod images;
 mod local_cloud;

@@ -54,6 +54,13 @@ impl Person {
         read(self.client.get(url).send().await.unwrap()).await
     }
 
+    /// Downloads a file.
+    pub async fn download(&self, path: &str, to: &std::path::Path) {
+        let answer = self.client.get(format!("{}{path}", self.site)).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        std::fs::write(to, answer.bytes().await.unwrap()).unwrap();
+    }
+
     /// The status of a page of a server that may not be up yet.
     pub async fn try_get(&self, path: &str) -> Option<StatusCode> {
         let answer =

@@ -25,7 +25,7 @@ pub async fn deploy_sample(person: &Person) -> String {
 }
 
 /// Writes into the guestbook as a visitor does.
-async fn sign(visitor: &Person, address: &str, words: &str) {
+pub async fn sign(visitor: &Person, address: &str, words: &str) {
     let page = visitor.get(&format!("{address}/")).await;
     let token =
         hidden(&page.text, "csrfmiddlewaretoken").unwrap_or_else(|| panic!("no form:\n{}", page.text));

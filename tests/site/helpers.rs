@@ -16,6 +16,7 @@ use ec_django_deployer::{
         Plan, Role, RowId,
     },
     preflight::{Field, Finding, Request},
+    spool::{Limits, Spool},
     store::{BakedImage, Overview, Store},
     web::{self, Looker, Settings, Site},
 };
@@ -25,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 pub const PASSWORD: &str = "a few unrelated words";
 pub const COMMIT: &str = "3f1c9ab3f1c9ab3f1c9ab3f1c9ab3f1c9ab3f1c9";
 pub const REPO: &str = "https://github.com/example/bookshop";
+
+/// What a test's site keeps of files, however full the disk is that tests run on.
+const LIMITS: Limits = Limits { max: 100_000, keep_free: 0 };
 
 /// A site that is started for one test.
 pub struct App {
@@ -46,11 +50,12 @@ pub struct Options {
     pub secure: bool,
     pub trusted_proxies: Vec<std::net::IpAddr>,
     pub look_takes: Duration,
+    pub limits: Limits,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { secure: false, trusted_proxies: Vec::new(), look_takes: Duration::ZERO }
+        Self { secure: false, trusted_proxies: Vec::new(), look_takes: Duration::ZERO, limits: LIMITS }
     }
 }
 
@@ -74,6 +79,7 @@ pub async fn spawn_app_with(options: Options) -> App {
         trusted_proxies: options.trusted_proxies,
         cloud: "local",
         secure_cookies: options.secure,
+        spool: Spool::open(directory.path().join("fetches"), options.limits).unwrap(),
     };
     let looks = Arc::new(AtomicUsize::new(0));
     let tip = Arc::new(Mutex::new(COMMIT.to_owned()));

@@ -10,6 +10,7 @@ mod hostile;
 mod images;
 mod instances;
 mod log_protocol;
+mod logs;
 mod preflight;
 mod samples;
 mod sign_in;

@@ -42,8 +42,8 @@ use self::{
     place::{Layers, Place},
     rooted::Rooted,
 };
-use super::{BakeSpec, Baked, CloudError, LaunchRequest, Machine};
-use crate::domain::{DeploymentId, InstanceId};
+use super::{BakeSpec, Baked, CloudError, Job, LaunchRequest, Machine};
+use crate::domain::InstanceId;
 
 /// How much of a console [`Local::console`] gives, in bytes.
 const CONSOLE: u64 = 64 * 1024;
@@ -202,18 +202,13 @@ impl Local {
     }
 
     /// Starts a script as root on a running machine, as a unit of its own that outlives us. While the
-    /// same deployment's script runs there, it does nothing.
+    /// same job's script runs there, it does nothing.
     ///
     /// # Errors
     /// Where the machine is not running or does not take it.
-    pub async fn run(
-        &self,
-        id: &InstanceId,
-        deployment: DeploymentId,
-        script: &[u8],
-    ) -> Result<(), CloudError> {
+    pub async fn run(&self, id: &InstanceId, job: Job, script: &[u8]) -> Result<(), CloudError> {
         let script = script.to_vec();
-        self.work_on(id, move |held| run_script(held.stands()?, deployment, &script)).await
+        self.work_on(id, move |held| run_script(held.stands()?, job, &script)).await
     }
 
     /// Runs a short command as root on a running machine, at most 30 seconds.
@@ -302,9 +297,9 @@ fn check_config(config: &LocalConfig) -> Result<(), CloudError> {
 }
 
 /// Starts a script on a running machine.
-fn run_script(place: &Place<'_>, deployment: DeploymentId, script: &[u8]) -> Result<(), CloudError> {
-    let path = format!("{SCRIPTS}/deploy-{deployment}");
-    let unit = format!("ec-deploy-{deployment}.service");
+fn run_script(place: &Place<'_>, job: Job, script: &[u8]) -> Result<(), CloudError> {
+    let path = format!("{SCRIPTS}/{job}");
+    let unit = format!("ec-{job}.service");
     let mut begin = place.systemd_run(EXEC)?;
     let mut active = place.inside(&["systemctl", "is-active", "--quiet", &unit])?;
     if command::run(&mut active).is_ok() {
@@ -319,8 +314,8 @@ fn run_script(place: &Place<'_>, deployment: DeploymentId, script: &[u8]) -> Res
     begin
         .args(["--service-type=exec", "--property=KillMode=mixed"])
         .arg(format!("--unit={unit}"))
-        .arg(format!("--description=Deployment {deployment}"))
-        // It holds the deployment's token, and nobody needs it afterwards.
+        .arg(format!("--description=What the site asked for: {job}"))
+        // It holds the job's token, and nobody needs it afterwards.
         .arg(format!("--property=ExecStopPost=/bin/rm -f {path}"))
         .args(["--", &path]);
     command::run(&mut begin).map(drop)

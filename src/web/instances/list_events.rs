@@ -69,7 +69,7 @@ struct Live {
 impl Live {
     async fn next(&mut self) -> Option<Event> {
         while !self.over {
-            match self.pulse.wait(|change| !matches!(change, Change::Sessions | Change::ImageLog(_))).await {
+            match self.pulse.wait(|change| matches!(change, Change::Instance(_) | Change::Image(_))).await {
                 Wake::Look => {}
                 Wake::Stop => return None,
                 Wake::SignedOut => {

@@ -1,12 +1,15 @@
 //! Instances: the list, the form, one instance with its deployments, and what can be done with it.
 
 mod cures;
+mod data;
 mod detail;
 pub(super) mod events;
+mod fetch_events;
 mod info;
 mod list;
 mod list_events;
 pub(super) mod log_html;
+mod logs;
 mod new;
 mod redeploy;
 mod streams;
@@ -32,6 +35,9 @@ pub fn router() -> Router<Site> {
         .merge(info::router())
         .merge(whole_log::router())
         .merge(events::router())
+        .merge(logs::router())
+        .merge(data::router())
+        .merge(fetch_events::router())
 }
 
 /// The instance of this name, where the visitor may see it; another person's is as if it were not there.

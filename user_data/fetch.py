@@ -1,0 +1,266 @@
+"""Sends the site what it asked of this machine.
+
+`fetch.py send log|database|media URL`, as root, reads the fetch's token from standard input and sends the bytes by
+PUT, or the reason why there are none by POST. The project's files are never opened by root: `fetch.py pack
+database|media` runs as the user `app` and writes to standard output, first a line that says what follows.
+"""
+
+import gzip
+import http.client
+import os
+import re
+import shutil
+import sqlite3
+import ssl
+import stat
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from urllib.parse import urlsplit
+
+SHARED = "/srv/app/shared"
+HOME = "/srv/app/home"
+LOGS = "/var/log/ec-deployer/"
+RUN = ["/usr/bin/python3", "-I", "/opt/ec-deployer/run.py", "/usr/bin/python3", "-I", os.path.abspath(__file__)]
+LINES = 500  # of each log
+BYTES = 160 << 10  # of each log: three of them stay below what the site takes
+PIECE = 256 << 10
+WAITS = (1, 2, 4, 8, 16, None)  # seconds between tries to reach the site
+
+
+class Refused(Exception):
+    """What cannot be sent, in a sentence for the owner."""
+
+    pass
+
+
+def plain(path):
+    """Opens a regular file and nothing else, and waits for nothing."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError("not a plain file")
+    return os.fdopen(fd, "rb")
+
+
+def tail(path):
+    """The last lines of a log, together with the one before it where it was put aside lately."""
+    data, cut = b"", False
+    for name in (path, path + ".1"):
+        try:
+            with plain(name) as file:
+                size = os.fstat(file.fileno()).st_size
+                cut = size > BYTES - len(data)
+                file.seek(max(0, size - (BYTES - len(data))))
+                data = file.read(BYTES - len(data)) + data
+        except OSError:
+            continue
+        if cut or data.count(b"\n") >= LINES:
+            break
+    lines = data.split(b"\n")
+    if lines[-1] == b"":
+        lines.pop()
+    if cut:
+        lines = lines[1:]
+    return b"".join(line + b"\n" for line in lines[-LINES:])
+
+
+def release():
+    """The number of the release that serves; of the newest that tried to, where none does."""
+    try:
+        return str(int(os.path.basename(os.readlink("/srv/app/current"))))
+    except (OSError, ValueError):
+        numbers = [int(found[1]) for found in (re.match(r"app-(\d+)\.log$", name) for name in os.listdir(LOGS)) if found]
+        return str(max(numbers, default=0))
+
+
+def log():
+    """The three logs, each after a line of its name and its size."""
+    parts = {
+        "gunicorn": LOGS + "app-%s.log" % release(),
+        "nginx-error": "/var/log/nginx/error.log",
+        "nginx-access": "/var/log/nginx/access.log",
+    }
+    for name, path in parts.items():
+        data = tail(path)
+        yield b"%s %d\n" % (name.encode(), len(data)) + data
+
+
+def databases():
+    """The project's SQLite files that hold something."""
+    found = []
+    for name in sorted(os.listdir(SHARED)):
+        path = os.path.join(SHARED, name)
+        if name.endswith(".sqlite3") and os.path.isfile(path) and not os.path.islink(path) and os.path.getsize(path):
+            found.append(path)
+    return found
+
+
+def pack_database(out):
+    """Copies the databases as they are at one moment, while the project goes on using them."""
+    paths = databases()
+    if not paths:
+        raise Refused("The project has no SQLite database on this machine.")
+    for name in os.listdir(HOME):
+        if name.startswith(".fetch-") and time.time() - os.stat(os.path.join(HOME, name)).st_mtime > 3600:
+            shutil.rmtree(os.path.join(HOME, name), ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".fetch-", dir=HOME) as directory:
+        copies = []
+        for path in paths:
+            copy = os.path.join(directory, os.path.basename(path))
+            old, new = sqlite3.connect(path, timeout=30), sqlite3.connect(copy)
+            try:
+                old.backup(new)
+                # A copy of a database that keeps a write-ahead log would want one as well.
+                new.execute("PRAGMA journal_mode=DELETE")
+            finally:
+                old.close()
+                new.close()
+            copies.append(copy)
+        if len(copies) > 1:
+            out.write(b"tar.gz\n")
+            pack(out, ((copy, os.path.basename(copy)) for copy in copies))
+            return
+        with plain(copies[0]) as file:
+            out.write(b"sqlite3\n")
+            shutil.copyfileobj(file, out, PIECE)
+
+
+def uploads():
+    """The files below media/ and their names in the archive. Links are left out: they may lead anywhere."""
+    for directory, inner, names in os.walk(SHARED + "/media", followlinks=False):
+        inner.sort()
+        for name in sorted(names):
+            path = os.path.join(directory, name)
+            if stat.S_ISREG(os.lstat(path).st_mode):
+                yield path, os.path.relpath(path, SHARED)
+
+
+def pack_media(out):
+    if next(uploads(), None) is None:
+        raise Refused("There are no media files on this machine.")
+    out.write(b"tar.gz\n")
+    pack(out, uploads())
+
+
+class Exactly:
+    """As many bytes of a file as the archive was told, should it become shorter meanwhile."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def read(self, size):
+        data = self.file.read(size)
+        return data + bytes(size - len(data))
+
+
+def pack(out, files):
+    """Writes an archive as it is made; nothing of it is kept here."""
+    with gzip.GzipFile(filename="", fileobj=out, mode="wb", compresslevel=1, mtime=0) as packed:
+        with tarfile.open(fileobj=packed, mode="w|", bufsize=PIECE) as archive:
+            for path, name in files:
+                try:
+                    file = plain(path)
+                except OSError:
+                    continue  # it was removed meanwhile, or is not ours to read
+                with file:
+                    about = os.fstat(file.fileno())
+                    entry = tarfile.TarInfo(name)
+                    entry.size, entry.mtime, entry.mode = about.st_size, int(about.st_mtime), 0o644
+                    archive.addfile(entry, Exactly(file))
+
+
+def packed(kind):
+    """Starts packing as the user `app`; gives the format and the bytes as they come."""
+    process = subprocess.Popen(RUN + ["pack", kind], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    head = process.stdout.readline(600).decode("utf-8", "replace").strip()
+    if head not in ("sqlite3", "tar.gz"):
+        process.kill()
+        process.wait()
+        raise Refused(head if head.startswith(("The ", "There ")) else "The files could not be packed on the machine.")
+
+    def pieces():
+        try:
+            while True:
+                piece = process.stdout.read(PIECE)
+                if not piece:
+                    break
+                yield piece
+            if process.wait() != 0:
+                raise Refused("The files could not be packed on the machine.")
+        finally:
+            process.kill()
+            process.wait()
+
+    return head, pieces()
+
+
+def ask(method, url, token, body, kind):
+    """One request; a body that breaks off reaches the site as one."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        line = http.client.HTTPSConnection(
+            parts.hostname, parts.port, timeout=120, context=ssl.create_default_context())
+    else:
+        line = http.client.HTTPConnection(parts.hostname, parts.port, timeout=120)
+    headers = {"Authorization": "Bearer " + token, "Content-Type": "application/octet-stream", "Fetch-Format": kind}
+    try:
+        if isinstance(body, bytes):
+            line.request(method, parts.path, body, headers)
+        else:
+            line.request(method, parts.path, body, headers | {"Transfer-Encoding": "chunked"}, encode_chunked=True)
+        return line.getresponse().status
+    finally:
+        line.close()
+
+
+def send(kind, url, token):
+    """Sends until the site has answered; whatever it answers, it knows."""
+    for wait in WAITS:
+        try:
+            if kind == "log":
+                status = ask("PUT", url, token, b"".join(log()), "text")
+            else:
+                head, pieces = packed(kind)
+                status = ask("PUT", url, token, pieces, head)
+        except Refused as refused:
+            status = tell(url, token, str(refused))
+        except (OSError, http.client.HTTPException) as error:
+            print("The site was not reached: %s" % error, file=sys.stderr)
+            status = 0
+        if 200 <= status < 500 or status == 507:
+            print("The site answered %d." % status)
+            return
+        if wait is None:
+            sys.exit("The site does not take it.")
+        time.sleep(wait)
+
+
+def tell(url, token, sentence):
+    try:
+        return ask("POST", url + "/failed", token, sentence.encode()[:500], "text")
+    except (OSError, http.client.HTTPException):
+        return 0
+
+
+def main(verb, kind, url=None):
+    if verb == "send":
+        send(kind, url, sys.stdin.readline().strip())
+        return
+    out = sys.stdout.buffer
+    try:
+        {"database": pack_database, "media": pack_media}[kind](out)
+        out.flush()
+    except Refused as refused:
+        out.write(str(refused).encode() + b"\n")
+    except (OSError, sqlite3.Error) as error:
+        # Behind the first line of what is sent this is no sentence any more, but the code says that it broke off.
+        out.write(("The files could not be packed on the machine: %s\n" % error).encode())
+        out.flush()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
