@@ -15,7 +15,7 @@ mod time;
 mod user;
 
 pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
-pub use deployment::{Deployment, DeploymentId, Failure, Outcome};
+pub use deployment::{Deployment, DeploymentId, Failure, Outcome, Reason};
 pub use image::{Image, ImageId, ImageState};
 pub use instance::{Instance, InstanceId, RowId};
 pub use log_key::LogKey;

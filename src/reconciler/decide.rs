@@ -99,7 +99,7 @@ pub enum Action {
 pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
     let status = work.instance.status;
     if status == Status::Terminated {
-        let again = work.queued.is_some() && work.instance.wanted != Wanted::Absent;
+        let again = work.queued.is_some() && work.instance.wanted == Wanted::Present;
         return if again { Action::Become(Status::Requested) } else { Action::Rest };
     }
     if work.instance.wanted == Wanted::Absent || status == Status::Terminating {
@@ -118,6 +118,12 @@ pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
         Status::Booting | Status::Deploying => under_way(work, seen, around),
         Status::Live => at_rest(work, seen).unwrap_or(Action::Rest),
         Status::Failed => failed(work, seen),
+        // Taken up once: a cloud that refuses fails the instance, which does not begin to stop again by itself.
+        Status::Stopping
+            if work.generation != work.observed_generation && work.instance.wanted == Wanted::Stopped =>
+        {
+            Action::Observed(work.generation)
+        }
         Status::Stopping => match seen {
             Seen::Machine(machine) if machine.state == MachineState::Stopped => {
                 Action::Become(Status::Stopped)
@@ -278,7 +284,8 @@ fn failed(work: &Work, seen: &Seen) -> Action {
     at_rest(work, seen).unwrap_or(Action::Rest)
 }
 
-/// A stopped machine is started where its owner asked for it, or was by somebody else.
+/// A stopped machine is started where its owner asked for it, or was by somebody else. What an edit queued waits for
+/// that: it leaves the instance wanted stopped.
 fn stopped(work: &Work, seen: &Seen) -> Action {
     let Seen::Machine(machine) = seen else { return Action::Wait(PATIENT) };
     let asked = work.instance.wanted == Wanted::Present

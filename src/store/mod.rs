@@ -4,11 +4,13 @@
 
 mod attempts;
 mod deployments;
+mod edit;
 mod error;
 mod images;
 mod instances;
 mod lifecycle;
 mod logs;
+mod power;
 mod sessions;
 mod submit;
 mod users;
@@ -16,10 +18,12 @@ mod users;
 use std::{path::Path, str::FromStr, time::Duration};
 
 pub use attempts::Attempt;
+pub use edit::Edit;
 pub use error::StoreError;
 pub use instances::Overview;
 pub use lifecycle::Work;
 pub use logs::Appended;
+pub use power::PowerError;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -138,5 +142,7 @@ fn make_private(file: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+#[cfg(test)]
+mod edit_tests;
 #[cfg(test)]
 mod tests;
