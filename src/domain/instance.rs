@@ -107,6 +107,27 @@ impl Instance {
         hex::encode(&Sha256::digest(form.join("\n"))[..8])
     }
 
+    /// Whether it is being terminated, or is to be.
+    pub fn is_leaving(&self) -> bool {
+        self.status == Status::Terminating
+            || (self.wanted == Wanted::Absent && self.status != Status::Terminated)
+    }
+
+    /// Whether it has a machine at rest that can be stopped.
+    pub fn can_stop(&self) -> bool {
+        let has_machine = match self.status {
+            Status::Live => true,
+            Status::Failed => self.instance_id.is_some(),
+            _ => false,
+        };
+        has_machine && !self.is_leaving() && !self.is_to_stop()
+    }
+
+    /// Whether it is stopped and can be started.
+    pub fn can_start(&self) -> bool {
+        self.status == Status::Stopped && !self.is_leaving() && !self.is_to_start()
+    }
+
     /// Whether it is to be stopped, and that has not begun.
     pub fn is_to_stop(&self) -> bool {
         self.wanted == Wanted::Stopped

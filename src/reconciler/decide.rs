@@ -244,17 +244,18 @@ fn under_way(work: &Work, seen: &Seen, around: &Around) -> Action {
 
 /// A machine that runs and has nothing under way: stop it, deploy what waits, or see that it was stopped.
 fn at_rest(work: &Work, seen: &Seen) -> Option<Action> {
-    if let Seen::Machine(machine) = seen
-        && matches!(machine.state, MachineState::Stopped | MachineState::Stopping)
-        && work.queued.is_none()
-    {
-        return Some(Action::Become(Status::Stopped));
-    }
+    // A wish is noted before the machine is looked at, so that one found stopped is not taken for one to be started.
     if work.generation != work.observed_generation {
         return Some(match work.instance.wanted {
             Wanted::Stopped => Action::Become(Status::Stopping),
             Wanted::Present | Wanted::Absent => Action::Observed(work.generation),
         });
+    }
+    if let Seen::Machine(machine) = seen
+        && matches!(machine.state, MachineState::Stopped | MachineState::Stopping)
+        && work.queued.is_none()
+    {
+        return Some(Action::Become(Status::Stopped));
     }
     let queued = work.queued.as_ref()?;
     match seen {

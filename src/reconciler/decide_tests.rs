@@ -385,3 +385,13 @@ fn a_machine_that_is_gone_while_it_was_to_stay_stopped_is_not_launched_anew() {
     gone.instance.wanted = Wanted::Stopped;
     assert_eq!(decide(&gone, &Seen::Unknown, &after(1)), Action::Rest);
 }
+
+#[test]
+fn one_that_is_found_stopped_right_after_a_deployment_is_not_taken_for_one_to_be_started() {
+    let mut live = work(Status::Live);
+    live.instance.public_ip = None;
+    live.generation = 2;
+    assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Observed(2));
+    live.observed_generation = 2;
+    assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Become(Status::Stopped));
+}

@@ -76,7 +76,8 @@ impl Store {
     /// would take the place of its own. Nothing was written then.
     pub async fn edit(&self, edit: &Edit) -> Result<(), SubmitError> {
         let mut tx = self.begin().await?;
-        let digest = format!("edit {}", hex::encode(Sha256::digest(edit.form().text())));
+        let typed = hex::encode(Sha256::digest(edit.form().text()));
+        let digest = format!("edit {} {typed}", edit.version);
         if asked_before(&mut tx, edit.row, &digest, edit.received_at).await?.is_some() {
             return Ok(());
         }
@@ -84,7 +85,7 @@ impl Store {
         if edit.is_done(&there) {
             return Ok(());
         }
-        if there.wanted == Wanted::Absent && there.status != Status::Terminated {
+        if there.is_leaving() {
             return Err(SubmitError::Terminating);
         }
         if edit.version != there.version() {

@@ -128,7 +128,7 @@ async fn what_a_project_and_its_people_write_is_text_everywhere() {
     let deployment = app.deploying("shop1").await;
     app.log(deployment, &format!("{bad}\n::ec step {bad} start\n::ec saw {bad}\n::ec step migrate start\nModuleNotFoundError: No module named 'x'{bad}\nKeyError: '{bad}'\n")).await;
     let (row, _) = app.ids("shop1").await;
-    for path in ["/instances", "/instances/shop1", "/instances/new?again=shop1"] {
+    for path in ["/instances", "/instances/shop1", "/instances/shop1/edit"] {
         mira.get(path).await.has_not("<img");
     }
     let step = Some(ec_django_deployer::domain::Step::Migrate);
@@ -140,5 +140,5 @@ async fn what_a_project_and_its_people_write_is_text_everywhere() {
     page.has("&lt;img");
     let mut events = mira.events("/instances/shop1/events", None).await;
     assert!(!events.next().await.unwrap().data.contains("<img"));
-    mira.get("/instances/shop1?deployment=1").await.has_not("<img");
+    mira.get("/instances/shop1/deployments/1").await.has_not("<img");
 }

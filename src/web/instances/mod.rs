@@ -1,13 +1,20 @@
 //! Instances: the list, the form, one instance with its deployments, and what can be done with it.
 
 mod cures;
+mod deployment;
 mod detail;
+mod edit;
 mod events;
+mod failure;
+mod form;
+mod history;
 mod info;
 mod list;
 mod list_events;
 mod log_html;
 mod new;
+mod power;
+mod progress;
 mod redeploy;
 mod streams;
 mod terminate;
@@ -27,8 +34,12 @@ pub fn router() -> Router<Site> {
         .merge(list_events::router())
         .merge(new::router())
         .merge(detail::router())
+        .merge(edit::router())
+        .merge(power::router())
         .merge(terminate::router())
         .merge(redeploy::router())
+        .merge(history::router())
+        .merge(deployment::router())
         .merge(info::router())
         .merge(whole_log::router())
         .merge(events::router())
