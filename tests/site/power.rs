@@ -62,7 +62,7 @@ async fn a_live_one_is_stopped_and_started_again() {
 
     stopped(&app).await;
     let page = mira.get("/instances/shop1").await;
-    page.has("Once it is started, the public IP may be another one.");
+    page.has("Once the machine is started, the public IP may be another one.");
     page.has("action=\"/instances/shop1/start\"");
     page.has_not("http-equiv=\"refresh\"");
     page.has_not("action=\"/instances/shop1/redeploy\"");

@@ -41,6 +41,8 @@ pub fn router() -> Router<Site> {
 
 /// Where the log goes in the page. What people write is escaped there, so that it is nowhere else.
 const LOG: &str = "<!-- log -->";
+/// Bytes of a log that a browser need not lay out all at once: more than a piece of it.
+const LONG: u64 = 512 * 1024;
 /// Most bytes that are held back for the end of their line; a longer line is shown in pieces.
 const LINE_MAX: usize = 1024 * 1024;
 
@@ -107,7 +109,7 @@ async fn show(visit: Visit, Path((name, number)): Path<(String, String)>) -> Res
         Some(Outcome::Failed) => Told::of(store, Some(&deployment), deployment.failure.as_ref()).await?.card,
         Some(Outcome::Live | Outcome::Replaced) | None => None,
     };
-    let id = deployment.id;
+    let (id, apart) = (deployment.id, deployment.log_size > LONG);
     let title = format!("Deployment {number} of {}", instance.name);
     let description = format!("What came of deployment {number} of {}, with its whole log.", instance.name);
     let shell = Shell::new(&visit, title, description).await?;
@@ -116,7 +118,8 @@ async fn show(visit: Visit, Path((name, number)): Path<(String, String)>) -> Res
     let (before, after) = page.split_once(LOG).unwrap_or((&page, ""));
     let (before, after) =
         (Bytes::copy_from_slice(before.as_bytes()), Bytes::copy_from_slice(after.as_bytes()));
-    let log = log_as_html(pieces(store.clone(), id));
+    let lines = Lines { apart, ..Lines::default() };
+    let log = log_as_html(pieces(store.clone(), id), lines);
     let body = stream::iter([Ok(before)]).chain(log).chain(stream::iter([Ok(after)]));
     let mut response = Response::new(Body::from_stream(body));
     let kind = HeaderValue::from_static("text/html; charset=utf-8");
@@ -127,8 +130,9 @@ async fn show(visit: Visit, Path((name, number)): Path<(String, String)>) -> Res
 /// A log that comes in pieces as HTML in pieces, each of whole lines.
 fn log_as_html(
     pieces: impl Stream<Item = Result<Bytes, StoreError>> + Send + 'static,
+    lines: Lines,
 ) -> impl Stream<Item = Result<Bytes, StoreError>> + Send {
-    let whole = stream::unfold(Some((Box::pin(pieces), Lines::default())), |state| async {
+    let whole = stream::unfold(Some((Box::pin(pieces), lines)), |state| async {
         let (mut pieces, mut lines) = state?;
         match pieces.next().await {
             Some(Ok(piece)) => {
@@ -151,6 +155,8 @@ struct Lines {
     begun: HashSet<Step>,
     /// Whether anything was made.
     any: bool,
+    /// Whether each piece is an element of its own, so that a browser lays out only those in view.
+    apart: bool,
 }
 
 impl Lines {
@@ -178,9 +184,15 @@ impl Lines {
     fn html(&mut self, bytes: &[u8]) -> String {
         let html: String =
             String::from_utf8_lossy(bytes).lines().map(|line| self.line(line) + "\n").collect();
-        let first = !self.any && !html.is_empty();
-        self.any |= first;
-        if first { log_html::for_pre(&html) } else { html }
+        if html.is_empty() {
+            return html;
+        }
+        let first = !std::mem::replace(&mut self.any, true);
+        match (self.apart, first) {
+            (true, _) => format!(r#"<span class="piece">{html}</span>"#),
+            (false, true) => log_html::for_pre(&html),
+            (false, false) => html,
+        }
     }
 
     fn line(&mut self, line: &str) -> String {
@@ -212,6 +224,8 @@ mod tests {
         );
         assert_eq!(through(&["\none\n"]), "\n\none\n", "the parser drops the first line break");
         assert_eq!(through(&[]), "<i>Nothing was logged.</i>\n");
+        let mut apart = Lines { apart: true, ..Lines::default() };
+        assert_eq!(apart.take(b"one\n") + &apart.end(), "<span class=\"piece\">one\n</span>");
         let long = "x".repeat(LINE_MAX / 2);
         assert!(through(&[&long, &long, &long, "\nend\n"]).ends_with("\nend\n"));
     }

@@ -294,13 +294,22 @@ impl View {
     pub fn resting(&self) -> &'static str {
         match self.instance.status {
             Status::Stopping => "The machine is being stopped. Its disk is kept.",
-            Status::Stopped => {
-                "The machine is stopped and its disk is kept. The project does not answer. Once it is started, the public IP may be another one."
-            }
-            Status::Starting => "The machine is being started. The public IP may be another one.",
+            Status::Stopped => "The machine is stopped and its disk is kept.",
+            Status::Starting => "The machine is being started.",
             Status::Terminating => "The machine and its disk are being removed.",
             Status::Terminated => "The machine is gone. The deploy logs and the history stay here.",
             _ => "",
+        }
+    }
+
+    /// What else is to be known of it.
+    pub fn resting_note(&self) -> Option<&'static str> {
+        match self.instance.status {
+            Status::Stopped => Some(
+                "The project does not answer. Once the machine is started, the public IP may be another one.",
+            ),
+            Status::Starting => Some("The public IP may be another one."),
+            _ => None,
         }
     }
 
