@@ -125,6 +125,7 @@ async fn another_repository_or_project_is_asked_for_once_more() {
         assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
         answer.has("shop1 has another project on it");
         answer.has("Replace what is on shop1");
+        answer.has("Replace and redeploy</button>");
         assert_eq!(value(&answer, change.0), change.1);
         assert_eq!(value(&answer, "description"), "The other one");
         assert_eq!(newest(&app).await.0, 1);

@@ -92,7 +92,7 @@ async fn a_deployments_page_has_its_whole_log_and_an_anchor_for_each_step() {
     page.has_not("href=\"#step-migrate\"");
     assert_eq!(page.body.matches("&lt;script&gt;alert(1)&lt;/script&gt; red \u{e4}\n").count(), 28_000);
     page.has_not("<script>alert");
-    page.has("<mark>failed 1</mark>\nno line break\n</span></pre>");
+    page.has("<mark>failed 1</mark>\n</span><span class=\"piece\">no line break\n</span></pre>");
     page.has("Deployment 1 stopped at step 3 of 11, <strong>Clone the project</strong>");
     page.has("<dt>Asked for by</dt><dd>mira</dd>");
     page.has("</html>");

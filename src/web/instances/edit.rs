@@ -55,9 +55,11 @@ impl EditPage {
         match self.instance.status {
             Status::Terminated => "A new machine is launched, with this instance's name and history.",
             _ if self.waits() => {
-                "The machine is stopped. What you save is kept, and deployed when you start it."
+                "It is stopped, or about to be. What you save is kept, and deployed when you start it."
             }
-            Status::Live | Status::Failed => {
+            Status::Failed if self.instance.instance_id.is_none() => "A machine is launched for it.",
+            Status::Failed => "The branch's newest commit is deployed on the machine as it is.",
+            Status::Live => {
                 "The branch's newest commit is deployed on the machine as it is. What serves now goes on until the new release answers."
             }
             _ => "Something is under way. Yours follows it; of several that wait, the newest is deployed.",
@@ -65,10 +67,12 @@ impl EditPage {
     }
 
     fn button(&self) -> &'static str {
-        match (self.is_terminated(), self.waits()) {
-            (true, _) => "Deploy again",
-            (_, true) => "Save",
-            _ => "Save and redeploy",
+        match (self.is_terminated(), self.waits(), self.form.replaces.is_some()) {
+            (true, ..) => "Deploy again",
+            (_, true, false) => "Save",
+            (_, true, true) => "Replace and save",
+            (_, false, false) => "Save and redeploy",
+            (_, false, true) => "Replace and redeploy",
         }
     }
 }
