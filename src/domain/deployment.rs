@@ -55,6 +55,80 @@ impl FromStr for Outcome {
     }
 }
 
+/// Why a deployment was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The instance was made with it.
+    First,
+    /// The branch's newest commit was wanted on the instance as it is.
+    Redeploy,
+    /// The one before it failed.
+    TryAgain,
+    /// The branch or the description was changed.
+    Edit,
+    /// Another repository or project takes the place of the one before.
+    Replace,
+    /// A stopped machine was to be started and deployed on.
+    Start,
+    /// The machine was terminated, and a new one is wanted.
+    DeployAgain,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::First,
+        Self::Redeploy,
+        Self::TryAgain,
+        Self::Edit,
+        Self::Replace,
+        Self::Start,
+        Self::DeployAgain,
+    ];
+
+    /// The reason in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Redeploy => "redeploy",
+            Self::TryAgain => "try_again",
+            Self::Edit => "edit",
+            Self::Replace => "replace",
+            Self::Start => "start",
+            Self::DeployAgain => "deploy_again",
+        }
+    }
+
+    /// The reason as people read it in a list.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::First => "First deployment",
+            Self::Redeploy => "Redeploy",
+            Self::TryAgain => "Try again",
+            Self::Edit => "Edit",
+            Self::Replace => "Another project",
+            Self::Start => "Start",
+            Self::DeployAgain => "Deploy again",
+        }
+    }
+}
+
+/// The text names no reason.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no reason is called {0:?}")]
+pub struct UnknownReason(String);
+
+impl FromStr for Reason {
+    type Err = UnknownReason;
+
+    fn from_str(text: &str) -> Result<Self, UnknownReason> {
+        Self::ALL
+            .into_iter()
+            .find(|reason| reason.name() == text)
+            .ok_or_else(|| UnknownReason(text.to_owned()))
+    }
+}
+
 /// What went wrong: the step it happened in, where there is one, and a sentence for the owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -81,6 +155,8 @@ pub struct Deployment {
     pub log_size: u64,
     /// Who asked for it.
     pub requested_by: Option<Username>,
+    /// Why; none where it was asked for before this was kept.
+    pub reason: Option<Reason>,
     /// When it was asked for.
     pub created_at: Timestamp,
     /// When it was handed to a machine.
@@ -106,5 +182,18 @@ impl Deployment {
     /// Whether a machine has it and it has not ended.
     pub fn is_running(&self) -> bool {
         self.outcome.is_none() && self.begun_at.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_reads_back_and_no_other() {
+        for reason in Reason::ALL {
+            assert_eq!(reason.name().parse(), Ok(reason));
+        }
+        assert_eq!("whim".parse::<Reason>().unwrap_err().to_string(), "no reason is called \"whim\"");
     }
 }

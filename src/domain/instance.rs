@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{
     Branch, Failure, NameError, ProjectName, RepoUrl, ServerName, Status, Timestamp, UserId, Username, Wanted,
@@ -76,6 +77,8 @@ pub struct Instance {
     pub description: String,
     /// What its owner wants of it.
     pub wanted: Wanted,
+    /// Whether the reconciler has not brought about yet what was wanted last.
+    pub pending: bool,
     /// Where it is in its life.
     pub status: Status,
     /// Since when.
@@ -97,6 +100,46 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// A short digest of what its form holds: another one means that somebody saved another form.
+    pub fn version(&self) -> String {
+        let branch = self.branch.as_ref().map_or("", Branch::as_str);
+        let form = [self.repo.as_str(), self.project.as_str(), branch, &self.description];
+        hex::encode(&Sha256::digest(form.join("\n"))[..8])
+    }
+
+    /// Whether it is being terminated, or is to be.
+    pub fn is_leaving(&self) -> bool {
+        self.status == Status::Terminating
+            || (self.wanted == Wanted::Absent && self.status != Status::Terminated)
+    }
+
+    /// Whether it has a machine at rest that can be stopped.
+    pub fn can_stop(&self) -> bool {
+        let has_machine = match self.status {
+            Status::Live => true,
+            Status::Failed => self.instance_id.is_some(),
+            _ => false,
+        };
+        has_machine && !self.is_leaving() && !self.is_to_stop()
+    }
+
+    /// Whether it is stopped and can be started.
+    pub fn can_start(&self) -> bool {
+        self.status == Status::Stopped && !self.is_leaving() && !self.is_to_start()
+    }
+
+    /// Whether it is to be stopped, and that has not begun.
+    pub fn is_to_stop(&self) -> bool {
+        self.wanted == Wanted::Stopped
+            && self.pending
+            && !matches!(self.status, Status::Stopping | Status::Stopped | Status::Terminated)
+    }
+
+    /// Whether it is stopped or being stopped, and to be started, which has not begun.
+    pub fn is_to_start(&self) -> bool {
+        self.wanted == Wanted::Present && self.pending && self.status.is_off()
+    }
+
     /// The address of the project, while there is a public IP.
     pub fn url(&self) -> Option<String> {
         self.public_ip.map(|ip| match ip {

@@ -19,7 +19,7 @@ mod user;
 
 pub use bake::{BakeReport, BakeStep};
 pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
-pub use deployment::{Deployment, DeploymentId, Failure, Outcome};
+pub use deployment::{Deployment, DeploymentId, Failure, Outcome, Reason};
 pub use fetch::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, UnknownOfFetch, can_be_asked};
 pub use image::{Image, ImageId, ImageState};
 pub use instance::{Instance, InstanceId, RowId};

@@ -111,6 +111,11 @@ impl Status {
         if allowed { Ok(to) } else { Err(InvalidTransition { from: self, to }) }
     }
 
+    /// Whether its machine is stopped, or on its way to it.
+    pub fn is_off(self) -> bool {
+        matches!(self, Self::Stopping | Self::Stopped)
+    }
+
     /// Whether something is under way, so that a page about it will change by itself.
     pub fn is_moving(self) -> bool {
         match self {

@@ -99,7 +99,7 @@ pub enum Action {
 pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
     let status = work.instance.status;
     if status == Status::Terminated {
-        let again = work.queued.is_some() && work.instance.wanted != Wanted::Absent;
+        let again = work.queued.is_some() && work.instance.wanted == Wanted::Present;
         return if again { Action::Become(Status::Requested) } else { Action::Rest };
     }
     if work.instance.wanted == Wanted::Absent || status == Status::Terminating {
@@ -118,6 +118,12 @@ pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
         Status::Booting | Status::Deploying => under_way(work, seen, around),
         Status::Live => at_rest(work, seen).unwrap_or(Action::Rest),
         Status::Failed => failed(work, seen),
+        // Taken up once: a cloud that refuses fails the instance, which does not begin to stop again by itself.
+        Status::Stopping
+            if work.generation != work.observed_generation && work.instance.wanted == Wanted::Stopped =>
+        {
+            Action::Observed(work.generation)
+        }
         Status::Stopping => match seen {
             Seen::Machine(machine) if machine.state == MachineState::Stopped => {
                 Action::Become(Status::Stopped)
@@ -238,17 +244,18 @@ fn under_way(work: &Work, seen: &Seen, around: &Around) -> Action {
 
 /// A machine that runs and has nothing under way: stop it, deploy what waits, or see that it was stopped.
 fn at_rest(work: &Work, seen: &Seen) -> Option<Action> {
-    if let Seen::Machine(machine) = seen
-        && matches!(machine.state, MachineState::Stopped | MachineState::Stopping)
-        && work.queued.is_none()
-    {
-        return Some(Action::Become(Status::Stopped));
-    }
+    // A wish is noted before the machine is looked at, so that one found stopped is not taken for one to be started.
     if work.generation != work.observed_generation {
         return Some(match work.instance.wanted {
             Wanted::Stopped => Action::Become(Status::Stopping),
             Wanted::Present | Wanted::Absent => Action::Observed(work.generation),
         });
+    }
+    if let Seen::Machine(machine) = seen
+        && matches!(machine.state, MachineState::Stopped | MachineState::Stopping)
+        && work.queued.is_none()
+    {
+        return Some(Action::Become(Status::Stopped));
     }
     let queued = work.queued.as_ref()?;
     match seen {
@@ -278,7 +285,8 @@ fn failed(work: &Work, seen: &Seen) -> Action {
     at_rest(work, seen).unwrap_or(Action::Rest)
 }
 
-/// A stopped machine is started where its owner asked for it, or was by somebody else.
+/// A stopped machine is started where its owner asked for it, or was by somebody else. What an edit queued waits for
+/// that: it leaves the instance wanted stopped.
 fn stopped(work: &Work, seen: &Seen) -> Action {
     let Seen::Machine(machine) = seen else { return Action::Wait(PATIENT) };
     let asked = work.instance.wanted == Wanted::Present

@@ -37,6 +37,7 @@ fn deployment(number: i64, log: &str) -> Deployment {
         report,
         log_size: log.len() as u64,
         requested_by: None,
+        reason: None,
         created_at: START,
         begun_at: None,
         first_byte_at: None,
@@ -65,6 +66,7 @@ fn work(status: Status) -> Work {
             branch: None,
             description: String::new(),
             wanted: Wanted::Present,
+            pending: false,
             status,
             status_since: START,
             instance_id: has_machine.then(|| "i-0123456789abcdef0".parse().unwrap()),
@@ -91,6 +93,7 @@ fn attempt(sent: bool, launched: bool) -> Attempt {
         sent_at: sent.then_some(START),
         instance_id: launched.then(|| "i-0123456789abcdef0".parse().unwrap()),
         created_at: START,
+        launched_at: None,
     }
 }
 
@@ -294,15 +297,107 @@ fn stop_and_start_follow_the_owners_wish() {
     live.generation = 2;
     assert_eq!(decide(&live, &up, &after(1)), Action::Become(Status::Stopping));
     live.instance.status = Status::Stopping;
+    assert_eq!(decide(&live, &up, &after(1)), Action::Observed(2), "taken up once");
+    live.observed_generation = 2;
     assert_eq!(decide(&live, &up, &after(1)), Action::Stop);
     live.instance.status = Status::Stopped;
     live.instance.public_ip = None;
-    assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Observed(2));
-    live.observed_generation = 2;
     assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Rest);
     live.instance.wanted = Wanted::Present;
     live.generation = 3;
     assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Become(Status::Starting));
     live.instance.status = Status::Starting;
     assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Start);
+}
+
+#[test]
+fn a_stop_that_the_cloud_refused_is_not_tried_again_by_itself() {
+    let mut failed = work(Status::Failed);
+    failed.instance.wanted = Wanted::Stopped;
+    failed.generation = 2;
+    let up = machine(MachineState::Running);
+    assert_eq!(
+        decide(&failed, &up, &after(1)),
+        Action::Become(Status::Stopping),
+        "a failed one can be stopped"
+    );
+    failed.observed_generation = 2;
+    assert_eq!(decide(&failed, &up, &after(1)), Action::Rest);
+    failed.instance.instance_id = None;
+    failed.generation = 3;
+    assert_eq!(decide(&failed, &Seen::Unknown, &after(1)), Action::Rest, "there is nothing to stop");
+}
+
+#[test]
+fn what_was_edited_while_stopped_waits_for_the_start() {
+    let off = machine(MachineState::Stopped);
+    let mut stopped = work(Status::Stopped);
+    stopped.instance.public_ip = None;
+    stopped.instance.wanted = Wanted::Stopped;
+    stopped.queued = Some(deployment(2, ""));
+    assert_eq!(decide(&stopped, &off, &after(1)), Action::Rest);
+    assert_eq!(decide(&stopped, &off, &after(100_000)), Action::Rest);
+    stopped.instance.wanted = Wanted::Present;
+    stopped.generation = 2;
+    assert_eq!(decide(&stopped, &off, &after(1)), Action::Become(Status::Starting));
+    let mut starting = Work { generation: 2, ..work(Status::Starting) };
+    starting.queued = Some(deployment(2, ""));
+    assert_eq!(
+        decide(&starting, &machine(MachineState::Running), &after(1)),
+        Action::BeginDeployment(DeploymentId(2))
+    );
+    // Started outside this site it is deployed too: it is up.
+    stopped.instance.wanted = Wanted::Stopped;
+    stopped.generation = 1;
+    stopped.instance.public_ip = Some(IP);
+    assert_eq!(
+        decide(&stopped, &machine(MachineState::Running), &after(1)),
+        Action::Become(Status::Starting)
+    );
+}
+
+#[test]
+fn a_wish_to_stop_comes_before_what_waits_and_after_what_runs() {
+    let up = machine(MachineState::Running);
+    let mut live = work(Status::Live);
+    live.instance.wanted = Wanted::Stopped;
+    live.generation = 2;
+    live.queued = Some(deployment(2, ""));
+    assert_eq!(decide(&live, &up, &after(1)), Action::Become(Status::Stopping));
+    let mut deploying = live.clone();
+    deploying.instance.status = Status::Deploying;
+    deploying.running = Some(running("::ec step clone start\n"));
+    assert!(matches!(decide(&deploying, &up, &after(1)), Action::Wait(_)));
+}
+
+#[test]
+fn one_that_was_stopped_outside_is_started_by_a_wish_of_the_same_kind() {
+    let mut stopped = work(Status::Stopped);
+    stopped.instance.public_ip = None;
+    let off = machine(MachineState::Stopped);
+    assert_eq!(decide(&stopped, &off, &after(1)), Action::Rest);
+    stopped.generation = 2;
+    assert_eq!(decide(&stopped, &off, &after(1)), Action::Become(Status::Starting));
+    // Once it is live the wish is brought about, however often it was made.
+    let mut live = work(Status::Live);
+    live.generation = 3;
+    assert_eq!(decide(&live, &machine(MachineState::Running), &after(1)), Action::Observed(3));
+}
+
+#[test]
+fn a_machine_that_is_gone_while_it_was_to_stay_stopped_is_not_launched_anew() {
+    let mut gone = work(Status::Terminated);
+    gone.queued = Some(deployment(2, ""));
+    gone.instance.wanted = Wanted::Stopped;
+    assert_eq!(decide(&gone, &Seen::Unknown, &after(1)), Action::Rest);
+}
+
+#[test]
+fn one_that_is_found_stopped_right_after_a_deployment_is_not_taken_for_one_to_be_started() {
+    let mut live = work(Status::Live);
+    live.instance.public_ip = None;
+    live.generation = 2;
+    assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Observed(2));
+    live.observed_generation = 2;
+    assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Become(Status::Stopped));
 }

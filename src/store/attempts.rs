@@ -21,6 +21,8 @@ pub struct Attempt {
     pub instance_id: Option<InstanceId>,
     /// When it was saved.
     pub created_at: Timestamp,
+    /// When the cloud gave the machine's id.
+    pub launched_at: Option<Timestamp>,
 }
 
 /// The attempt that is open or has brought the machine, where there is one.
@@ -29,7 +31,7 @@ pub(super) async fn current(
     instance: RowId,
 ) -> Result<Option<Attempt>, StoreError> {
     let row = sqlx::query!(
-        "SELECT id, token, request, sent_at, instance_id, created_at FROM attempts
+        "SELECT id, token, request, sent_at, instance_id, created_at, launched_at FROM attempts
          WHERE instance = $1 AND state IN ('open', 'launched')",
         instance.0
     )
@@ -43,12 +45,21 @@ pub(super) async fn current(
             sent_at: row.sent_at.map(Timestamp),
             instance_id: at.read_opt("instance_id", row.instance_id.as_deref())?,
             created_at: Timestamp(row.created_at),
+            launched_at: row.launched_at.map(Timestamp),
         })
     })
     .transpose()
 }
 
 impl Store {
+    /// The attempt of an instance that is open or has brought its machine.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempt(&self, instance: RowId) -> Result<Option<Attempt>, StoreError> {
+        current(&mut self.readers.begin().await?, instance).await
+    }
+
     /// Saves an attempt with its complete request, whose user data carries `deployment`; nothing where that
     /// deployment waits no more, or the image is about to be deleted.
     ///
@@ -127,11 +138,13 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let (id, ip) = (id.as_str(), public_ip.map(|ip| ip.to_string()));
+        let now = Timestamp::now().0;
         let row = sqlx::query!(
-            "UPDATE attempts SET state = 'launched', instance_id = $2 WHERE token = $1 AND state = 'open'
-             RETURNING instance",
+            "UPDATE attempts SET state = 'launched', instance_id = $2, launched_at = $3
+             WHERE token = $1 AND state = 'open' RETURNING instance",
             token,
-            id
+            id,
+            now
         )
         .fetch_optional(&mut *tx)
         .await?;
@@ -172,7 +185,7 @@ impl Store {
         let Some(row) = row else { return Ok(()) };
         let instance = RowId(row.instance);
         if let Some(failure) = failure {
-            lifecycle::fail_running(&mut tx, instance, failure).await?;
+            lifecycle::fail_open(&mut tx, instance, lifecycle::Open::Running, failure).await?;
             lifecycle::set_failed(&mut tx, instance, failure).await?;
         }
         tx.commit().await?;

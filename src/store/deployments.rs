@@ -15,6 +15,7 @@ pub(super) struct DeploymentRow {
     pub report: String,
     pub log_size: i64,
     pub requested_by: Option<String>,
+    pub reason: Option<String>,
     pub created_at: i64,
     pub begun_at: Option<i64>,
     pub first_byte_at: Option<i64>,
@@ -35,6 +36,7 @@ impl DeploymentRow {
             report: at.json("report", &self.report)?,
             log_size: u64::try_from(self.log_size).unwrap_or_default(),
             requested_by: at.read_opt("requested_by", self.requested_by.as_deref())?,
+            reason: at.read_opt("reason", self.reason.as_deref())?,
             created_at: Timestamp(self.created_at),
             begun_at: self.begun_at.map(Timestamp),
             first_byte_at: self.first_byte_at.map(Timestamp),
@@ -52,7 +54,7 @@ macro_rules! deployments {
         sqlx::query_as!(
             crate::store::deployments::DeploymentRow,
             r#"SELECT d.id, d.instance, d.number, d.plan, d.report, d.log_size, u.username AS "requested_by?",
-                    d.created_at, d.begun_at, d.first_byte_at, d.step_since, d.ended_at, d.outcome, d.failure
+                    d.reason, d.created_at, d.begun_at, d.first_byte_at, d.step_since, d.ended_at, d.outcome, d.failure
              FROM deployments d LEFT JOIN users u ON u.id = d.requested_by "# + $rest
             $(, $arg)*
         )
@@ -104,6 +106,57 @@ impl Store {
             .into_iter()
             .map(DeploymentRow::read)
             .collect()
+    }
+
+    /// Deployments of an instance with numbers below `before`, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn deployments_before(
+        &self,
+        instance: RowId,
+        before: i64,
+        limit: u32,
+    ) -> Result<Vec<Deployment>, StoreError> {
+        deployments!(
+            "WHERE d.instance = $1 AND d.number < $2 ORDER BY d.number DESC LIMIT $3",
+            instance.0,
+            before,
+            limit
+        )
+        .fetch_all(&self.readers)
+        .await?
+        .into_iter()
+        .map(DeploymentRow::read)
+        .collect()
+    }
+
+    /// The deployment of an instance with this number.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn numbered_deployment(
+        &self,
+        instance: RowId,
+        number: i64,
+    ) -> Result<Option<Deployment>, StoreError> {
+        deployments!("WHERE d.instance = $1 AND d.number = $2", instance.0, number)
+            .fetch_optional(&self.readers)
+            .await?
+            .map(DeploymentRow::read)
+            .transpose()
+    }
+
+    /// The newest deployment of an instance that failed.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn failed_deployment(&self, instance: RowId) -> Result<Option<Deployment>, StoreError> {
+        deployments!("WHERE d.instance = $1 AND d.outcome = 'failed' ORDER BY d.id DESC LIMIT 1", instance.0)
+            .fetch_optional(&self.readers)
+            .await?
+            .map(DeploymentRow::read)
+            .transpose()
     }
 
     /// One deployment.

@@ -15,6 +15,7 @@ pub(super) struct InstanceRow {
     pub branch: Option<String>,
     pub description: String,
     pub wanted: String,
+    pub pending: bool,
     pub status: String,
     pub status_since: i64,
     pub instance_id: Option<String>,
@@ -45,6 +46,7 @@ impl InstanceRow {
             branch: at.read_opt("branch", self.branch.as_deref())?,
             description: self.description,
             wanted: at.read("wanted", &self.wanted)?,
+            pending: self.pending,
             status: at.read("status", &self.status)?,
             status_since: Timestamp(self.status_since),
             instance_id: at.read_opt("instance_id", self.instance_id.as_deref())?,
@@ -63,10 +65,11 @@ macro_rules! instances {
     ($rest:literal $(, $arg:expr)*) => {
         sqlx::query_as!(
             crate::store::instances::InstanceRow,
-            "SELECT i.id, i.name, i.owner_id, u.username AS owner_name, i.github_url, i.project_name, i.branch,
-                    i.description, i.wanted, i.status, i.status_since, i.instance_id, i.public_ip, i.image_id,
-                    i.failure, i.notice, i.created_at, i.updated_at
-             FROM instances i JOIN users u ON u.id = i.owner_id " + $rest
+            r#"SELECT i.id, i.name, i.owner_id, u.username AS owner_name, i.github_url, i.project_name, i.branch,
+                    i.description, i.wanted, i.generation <> i.observed_generation AS "pending!: bool", i.status,
+                    i.status_since, i.instance_id, i.public_ip, i.image_id, i.failure, i.notice, i.created_at,
+                    i.updated_at
+             FROM instances i JOIN users u ON u.id = i.owner_id "# + $rest
             $(, $arg)*
         )
     };

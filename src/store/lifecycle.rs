@@ -75,19 +75,30 @@ pub(super) async fn set_failed(
     Ok(())
 }
 
-/// Ends the deployment that runs on an instance, if any, as failed.
-pub(super) async fn fail_running(
+/// Which of an instance's deployments that have not ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Open {
+    /// The one that runs.
+    Running,
+    /// The one that waits, too.
+    All,
+}
+
+/// Ends deployments of an instance, where there are such, as failed.
+pub(super) async fn fail_open(
     tx: &mut Transaction<'_, Sqlite>,
     instance: RowId,
+    which: Open,
     failure: &Failure,
 ) -> Result<(), StoreError> {
-    let (json, now) = (to_json(failure)?, Timestamp::now().0);
+    let (json, now, all) = (to_json(failure)?, Timestamp::now().0, which == Open::All);
     sqlx::query!(
         "UPDATE deployments SET outcome = 'failed', failure = $2, ended_at = $3
-         WHERE instance = $1 AND outcome IS NULL AND begun_at IS NOT NULL",
+         WHERE instance = $1 AND outcome IS NULL AND ($4 OR begun_at IS NOT NULL)",
         instance.0,
         json,
-        now
+        now,
+        all
     )
     .execute(&mut **tx)
     .await?;
@@ -183,16 +194,7 @@ impl Store {
     /// Where the database fails.
     pub async fn fail(&self, instance: RowId, failure: &Failure) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        let (json, now) = (to_json(failure)?, Timestamp::now().0);
-        sqlx::query!(
-            "UPDATE deployments SET outcome = 'failed', failure = $2, ended_at = $3
-             WHERE instance = $1 AND outcome IS NULL",
-            instance.0,
-            json,
-            now
-        )
-        .execute(&mut *tx)
-        .await?;
+        fail_open(&mut tx, instance, Open::All, failure).await?;
         set_failed(&mut tx, instance, failure).await?;
         tx.commit().await?;
         self.tell(Change::Instance(instance));
@@ -268,7 +270,7 @@ impl Store {
         still_serving: Option<&str>,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        fail_running(&mut tx, instance, failure).await?;
+        fail_open(&mut tx, instance, Open::Running, failure).await?;
         match still_serving {
             Some(notice) => {
                 set_status(&mut tx, instance, Status::Live).await?;
@@ -322,7 +324,7 @@ impl Store {
     }
 
     /// The machine is gone: its attempt is spent, what ran on it has failed by `why`, and the
-    /// instance is terminated. What waits goes on waiting where the instance is still wanted.
+    /// instance is terminated. What waits goes on waiting where the instance is wanted up and serving.
     ///
     /// # Errors
     /// Where the database fails.
@@ -337,11 +339,11 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
-        fail_running(&mut tx, instance, why).await?;
+        fail_open(&mut tx, instance, Open::Running, why).await?;
         sqlx::query!(
             "UPDATE deployments SET outcome = 'replaced', ended_at = coalesce(ended_at, $2)
              WHERE instance = $1 AND (outcome = 'live' OR (outcome IS NULL AND EXISTS (
-                 SELECT 1 FROM instances i WHERE i.id = $1 AND i.wanted = 'absent')))",
+                 SELECT 1 FROM instances i WHERE i.id = $1 AND i.wanted <> 'present')))",
             instance.0,
             now
         )

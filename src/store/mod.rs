@@ -4,6 +4,7 @@
 
 mod attempts;
 mod deployments;
+mod edit;
 mod error;
 mod fetches;
 mod images;
@@ -11,6 +12,7 @@ mod instances;
 mod lifecycle;
 mod logs;
 mod people;
+mod power;
 mod sessions;
 mod submit;
 mod users;
@@ -18,12 +20,14 @@ mod users;
 use std::{path::Path, str::FromStr, time::Duration};
 
 pub use attempts::Attempt;
+pub use edit::Edit;
 pub use error::StoreError;
 pub use images::{BakedImage, ImageDeletion};
 pub use instances::Overview;
 pub use lifecycle::Work;
 pub use logs::Appended;
 pub use people::{PasswordLink, Person, PersonError};
+pub use power::PowerError;
 pub use sessions::SignedIn;
 use sqlx::{
     Sqlite, SqlitePool, Transaction,
@@ -147,5 +151,7 @@ fn make_private(file: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+#[cfg(test)]
+mod edit_tests;
 #[cfg(test)]
 mod tests;

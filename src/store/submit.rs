@@ -3,9 +3,15 @@
 use sha2::{Digest, Sha256};
 use sqlx::{Sqlite, Transaction};
 
-use super::{Change, Store, StoreError, error::to_json};
+use super::{
+    Change, Store, StoreError,
+    edit::{Form, change},
+    error::{At, to_json},
+    instances::instances,
+};
 use crate::domain::{
-    Branch, DeploymentId, Plan, ProjectName, RepoUrl, Report, RowId, ServerName, Status, Timestamp, UserId,
+    Branch, DeploymentId, Plan, ProjectName, Reason, RepoUrl, Report, RowId, ServerName, Status, Timestamp,
+    UserId,
 };
 
 /// What a form asks for, once preflight has made a plan of it.
@@ -56,7 +62,7 @@ pub enum SubmitError {
     /// The instance is being terminated.
     #[error("this instance is being terminated")]
     Terminating,
-    /// The instance has got another repository or project since the plan was made.
+    /// The instance has been changed since it was looked at.
     #[error("this instance was changed meanwhile")]
     Changed,
     /// The store failed.
@@ -103,12 +109,20 @@ impl Store {
             self.tell(Change::Instance(told.0));
             return Ok(told.1);
         }
-        let (row, name) = match &submission.name {
-            Some(name) => (upsert(&mut tx, submission, name).await?, name.clone()),
-            None => insert_under_free_name(&mut tx, submission).await?,
+        let made = match &submission.name {
+            Some(name) => insert(&mut tx, submission, name).await?.map(|row| (row, name.clone())),
+            None => Some(insert_under_free_name(&mut tx, submission).await?),
         };
-        let deployment =
-            queue(&mut tx, row, &submission.plan, submission.owner, &submission.digest()).await?;
+        let (row, name, reason) = match (made, &submission.name) {
+            (Some((row, name)), _) => (row, name, Reason::First),
+            (None, Some(name)) => {
+                let (row, reason) = take_over(&mut tx, submission, name).await?;
+                (row, name.clone(), reason)
+            }
+            (None, None) => return Err(SubmitError::NameTaken),
+        };
+        let asked = Asked { by: submission.owner, reason, digest: &submission.digest() };
+        let deployment = queue(&mut tx, row, &submission.plan, asked).await?;
         tx.commit().await.map_err(StoreError::from)?;
         self.tell(Change::Instance(row));
         Ok(Submitted { name, deployment })
@@ -130,24 +144,14 @@ impl Store {
     ) -> Result<DeploymentId, SubmitError> {
         let mut tx = self.begin().await?;
         let digest = format!("redeploy {}", plan.commit);
-        let earliest = received_at.plus_seconds(-DOUBLE_CLICK_SECONDS).0;
-        let first = sqlx::query!(
-            "SELECT id FROM deployments
-             WHERE instance = $1 AND submission = $2 AND created_at >= $3 AND outcome IS NOT 'failed'",
-            row.0,
-            digest,
-            earliest
-        )
-        .fetch_optional(&mut *tx)
-        .await?;
-        if let Some(first) = first {
-            return Ok(DeploymentId(first.id));
+        if let Some(first) = asked_before(&mut tx, row, &digest, received_at).await? {
+            return Ok(first);
         }
         let (now, repo, project) = (Timestamp::now().0, repo.as_str(), plan.project.as_str());
         let found = sqlx::query!(
             r#"UPDATE instances SET wanted = 'present', generation = generation + 1, updated_at = $2
              WHERE id = $1 AND (wanted <> 'absent' OR status = 'terminated')
-             RETURNING github_url = $3 AND project_name = $4 AS "same!: bool""#,
+             RETURNING status, github_url = $3 AND project_name = $4 AS "same!: bool""#,
             row.0,
             now,
             repo,
@@ -155,16 +159,53 @@ impl Store {
         )
         .fetch_optional(&mut *tx)
         .await?;
-        match found {
+        let reason = match found {
             None => return Err(SubmitError::Terminating),
             Some(found) if !found.same => return Err(SubmitError::Changed),
-            Some(_) => {}
-        }
-        let id = queue(&mut tx, row, plan, by, &digest).await?;
+            Some(found) => again(At { table: "instances", row: row.0 }.read("status", &found.status)?),
+        };
+        let id = queue(&mut tx, row, plan, Asked { by, reason, digest: &digest }).await?;
         tx.commit().await.map_err(StoreError::from)?;
         self.tell(Change::Instance(row));
         Ok(id)
     }
+}
+
+/// Why an instance in this status is deployed once more as it is.
+pub(super) fn again(status: Status) -> Reason {
+    match status {
+        Status::Failed => Reason::TryAgain,
+        Status::Stopping | Status::Stopped => Reason::Start,
+        Status::Terminated => Reason::DeployAgain,
+        Status::Requested
+        | Status::Launching
+        | Status::Booting
+        | Status::Deploying
+        | Status::Live
+        | Status::Starting
+        | Status::Terminating => Reason::Redeploy,
+    }
+}
+
+/// The deployment that an earlier request with the same inputs asked for, where this one came in before that was
+/// answered.
+pub(super) async fn asked_before(
+    tx: &mut Transaction<'_, Sqlite>,
+    row: RowId,
+    digest: &str,
+    received_at: Timestamp,
+) -> Result<Option<DeploymentId>, StoreError> {
+    let earliest = received_at.plus_seconds(-DOUBLE_CLICK_SECONDS).0;
+    let first = sqlx::query!(
+        "SELECT id FROM deployments
+         WHERE instance = $1 AND submission = $2 AND created_at >= $3 AND outcome IS NOT 'failed'",
+        row.0,
+        digest,
+        earliest
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(first.map(|first| DeploymentId(first.id)))
 }
 
 /// What an earlier request of the same person with the same inputs made, where this one came in
@@ -186,7 +227,7 @@ async fn same_wish(
     .fetch_optional(&mut **tx)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    let name = super::error::At { table: "instances", row: row.id }.read("name", &row.name)?;
+    let name = At { table: "instances", row: row.id }.read("name", &row.name)?;
     Ok(Some(Submitted { name, deployment: DeploymentId(row.id) }))
 }
 
@@ -230,28 +271,20 @@ async fn describe_alone(
     Ok(Some((RowId(row.id), submitted)))
 }
 
-/// Inserts the instance, or updates the owner's own of this name. The unique index tells that a name is taken.
-async fn upsert(
+/// Inserts the instance under a name; none where the name is taken, as the unique index tells.
+async fn insert(
     tx: &mut Transaction<'_, Sqlite>,
     wish: &Submission,
     name: &ServerName,
-) -> Result<RowId, SubmitError> {
+) -> Result<Option<RowId>, StoreError> {
     let (name, repo, project) = (name.as_str(), wish.repo.as_str(), wish.project.as_str());
     let branch = wish.branch.as_ref().map(Branch::as_str);
     let (now, requested) = (Timestamp::now().0, Status::Requested.name());
     let row = sqlx::query!(
-        "INSERT INTO instances (name, owner_id, github_url, project_name, branch, description, wanted, status,
+        r#"INSERT INTO instances (name, owner_id, github_url, project_name, branch, description, wanted, status,
                                 status_since, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, 'present', $7, $8, $8, $8)
-         ON CONFLICT (name) DO UPDATE SET
-             github_url = excluded.github_url, project_name = excluded.project_name, branch = excluded.branch,
-             description = excluded.description, wanted = 'present', generation = generation + 1,
-             updated_at = excluded.updated_at
-         WHERE owner_id = excluded.owner_id
-           AND (status = 'terminated' OR wanted <> 'absent')
-           AND ($9 OR status = 'terminated'
-                OR (github_url = excluded.github_url AND project_name = excluded.project_name))
-         RETURNING id",
+         ON CONFLICT (name) DO NOTHING RETURNING id AS "id!""#,
         name,
         wish.owner.0,
         repo,
@@ -259,39 +292,11 @@ async fn upsert(
         branch,
         wish.description,
         requested,
-        now,
-        wish.replace
+        now
     )
     .fetch_optional(&mut **tx)
     .await?;
-    match row {
-        Some(row) => Ok(RowId(row.id)),
-        None => Err(refusal(tx, wish.owner, name).await?),
-    }
-}
-
-/// Which of the upsert's conditions did not hold.
-async fn refusal(
-    tx: &mut Transaction<'_, Sqlite>,
-    owner: UserId,
-    name: &str,
-) -> Result<SubmitError, StoreError> {
-    let there = sqlx::query!("SELECT id, owner_id, github_url, wanted FROM instances WHERE name = $1", name)
-        .fetch_one(&mut **tx)
-        .await?;
-    if there.owner_id != owner.0 {
-        return Ok(SubmitError::NameTaken);
-    }
-    if there.wanted == "absent" {
-        return Ok(SubmitError::Terminating);
-    }
-    let repo = RepoUrl::from_stored(&there.github_url).map_err(|problem| StoreError::Impossible {
-        table: "instances",
-        column: "github_url",
-        row: there.id,
-        problem: problem.to_string(),
-    })?;
-    Ok(SubmitError::NeedsReplace { repo })
+    Ok(row.map(|row| RowId(row.id)))
 }
 
 /// Inserts the instance under the first free slug of the project's name: `shop`, `shop-2`, …
@@ -300,45 +305,52 @@ async fn insert_under_free_name(
     wish: &Submission,
 ) -> Result<(RowId, ServerName), SubmitError> {
     let slug = ServerName::slug(wish.project.as_str(), "site");
-    let branch = wish.branch.as_ref().map(Branch::as_str);
-    let (repo, project) = (wish.repo.as_str(), wish.project.as_str());
-    let (now, requested) = (Timestamp::now().0, Status::Requested.name());
     for n in 1.. {
         let name = if n == 1 { slug.clone() } else { slug.numbered(n) };
-        let text = name.as_str();
-        let row = sqlx::query!(
-            r#"INSERT INTO instances (name, owner_id, github_url, project_name, branch, description, wanted, status,
-                                    status_since, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, 'present', $7, $8, $8, $8)
-             ON CONFLICT (name) DO NOTHING RETURNING id AS "id!""#,
-            text,
-            wish.owner.0,
-            repo,
-            project,
-            branch,
-            wish.description,
-            requested,
-            now
-        )
-        .fetch_optional(&mut **tx)
-        .await?;
-        if let Some(row) = row {
-            return Ok((RowId(row.id), name));
+        if let Some(row) = insert(tx, wish, &name).await? {
+            return Ok((row, name));
         }
     }
     Err(SubmitError::NameTaken)
 }
 
+/// Updates the owner's own instance of this name to what a form asks for.
+async fn take_over(
+    tx: &mut Transaction<'_, Sqlite>,
+    wish: &Submission,
+    name: &ServerName,
+) -> Result<(RowId, Reason), SubmitError> {
+    let name = name.as_str();
+    let there = instances!("WHERE i.name = $1", name).fetch_one(&mut **tx).await?.read()?;
+    if there.owner != wish.owner {
+        return Err(SubmitError::NameTaken);
+    }
+    let form = Form {
+        repo: &wish.repo,
+        project: &wish.project,
+        branch: wish.branch.as_ref(),
+        description: &wish.description,
+    };
+    Ok((there.row, change(tx, &there, form, wish.replace).await?))
+}
+
+/// Who asked for a deployment, why, and what was typed.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub by: UserId,
+    pub reason: Reason,
+    pub digest: &'a str,
+}
+
 /// Queues a deployment; the one that waited, if any, is replaced: the newest wins.
-async fn queue(
+pub(super) async fn queue(
     tx: &mut Transaction<'_, Sqlite>,
     instance: RowId,
     plan: &Plan,
-    by: UserId,
-    submission: &str,
+    asked: Asked<'_>,
 ) -> Result<DeploymentId, StoreError> {
     let now = Timestamp::now().0;
-    let (plan, report) = (to_json(plan)?, to_json(&Report::default())?);
+    let (plan, report, reason) = (to_json(plan)?, to_json(&Report::default())?, asked.reason.name());
     sqlx::query!(
         "UPDATE deployments SET outcome = 'replaced', ended_at = $2
          WHERE instance = $1 AND outcome IS NULL AND begun_at IS NULL",
@@ -348,15 +360,16 @@ async fn queue(
     .execute(&mut **tx)
     .await?;
     let row = sqlx::query!(
-        r#"INSERT INTO deployments (instance, number, plan, report, submission, requested_by, created_at)
-         SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6 FROM deployments WHERE instance = $1
+        r#"INSERT INTO deployments (instance, number, plan, report, submission, requested_by, created_at, reason)
+         SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7 FROM deployments WHERE instance = $1
          RETURNING id AS "id!""#,
         instance.0,
         plan,
         report,
-        submission,
-        by.0,
-        now
+        asked.digest,
+        asked.by.0,
+        now,
+        reason
     )
     .fetch_one(&mut **tx)
     .await?;

@@ -6,17 +6,17 @@ use crate::domain::{
     Outcome, Plan, RepoUrl, Role, Status, Step, Timestamp, User, Wanted,
 };
 
-async fn store() -> (Store, tempfile::TempDir) {
+pub(super) async fn store() -> (Store, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", dir.path().join("test.db").display());
     (Store::open(&url).await.unwrap(), dir)
 }
 
-async fn owner(store: &Store, name: &str) -> User {
+pub(super) async fn owner(store: &Store, name: &str) -> User {
     store.add_user(&name.parse().unwrap(), "hash", Role::Owner).await.unwrap()
 }
 
-fn plan(commit: char) -> Plan {
+pub(super) fn plan(commit: char) -> Plan {
     Plan {
         commit: commit.to_string().repeat(40).parse().unwrap(),
         subject: "First".into(),
@@ -33,11 +33,11 @@ fn plan(commit: char) -> Plan {
     }
 }
 
-fn repo() -> RepoUrl {
+pub(super) fn repo() -> RepoUrl {
     RepoUrl::from_stored("https://github.com/you/shop").unwrap()
 }
 
-fn submission(owner: &User, name: Option<&str>) -> Submission {
+pub(super) fn submission(owner: &User, name: Option<&str>) -> Submission {
     Submission {
         owner: owner.id,
         name: name.map(|name| name.parse().unwrap()),
@@ -52,7 +52,7 @@ fn submission(owner: &User, name: Option<&str>) -> Submission {
 }
 
 /// The same wish, a minute after the last was answered.
-fn later(mut submission: Submission) -> Submission {
+pub(super) fn later(mut submission: Submission) -> Submission {
     submission.received_at = Timestamp::now().plus_seconds(60);
     submission
 }
@@ -62,7 +62,7 @@ fn machine_id() -> InstanceId {
 }
 
 /// An instance with a machine and a running deployment.
-async fn deploying(store: &Store) -> (RowId, DeploymentId) {
+pub(super) async fn deploying(store: &Store) -> (RowId, DeploymentId) {
     let mira = owner(store, "mira").await;
     let submitted = store.submit(&submission(&mira, None)).await.unwrap();
     let row = store.instance(&submitted.name).await.unwrap().unwrap().instance.row;

@@ -112,14 +112,12 @@ impl Person {
 
     /// Sends the form that Deploy again has filled in.
     pub async fn deploy_again(&self, name: &str) -> String {
-        let detail = self.get(&format!("/instances/{name}")).await.text;
-        let link =
-            detail.split("href=\"").find(|rest| rest.starts_with("/instances/new?")).expect("Deploy again");
-        let form = self.get(&link[..link.find('"').unwrap()].replace("&amp;", "&")).await.text;
+        let path = format!("/instances/{name}/edit");
+        let form = self.get(&path).await.text;
         let value = |field| hidden(&form, field).unwrap_or_default();
-        let (url, project) = (value("github_url"), value("project_name"));
-        let fields = [("github_url", url.as_str()), ("project_name", &project), ("name", name)];
-        let answer = self.post("/instances/new", &fields).await;
+        let (version, url, project) = (value("version"), value("github_url"), value("project_name"));
+        let fields = [("version", version.as_str()), ("github_url", &url), ("project_name", &project)];
+        let answer = self.post(&path, &fields).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
         answer.location.unwrap().rsplit('/').next().unwrap().to_owned()
     }

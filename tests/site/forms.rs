@@ -183,8 +183,8 @@ async fn a_terminated_instance_is_deployed_again_from_the_form_filled_in() {
     app.store.want(row, Wanted::Absent).await.unwrap();
     let why = ec_django_deployer::domain::Failure { step: None, message: "terminated".to_owned() };
     app.store.machine_gone(row, &why).await.unwrap();
-    mira.get("/instances/shop1").await.has("href=\"/instances/new?again=shop1\">Deploy again</a>");
-    let page = mira.get("/instances/new?again=shop1").await;
+    mira.get("/instances/shop1").await.has("href=\"/instances/shop1/edit\">Deploy again</a>");
+    let page = mira.get("/instances/shop1/edit").await;
     for value in [REPO, "backend", "shop1", "spring", "Shop and stock"] {
         page.has(&format!("value=\"{value}\""));
     }
@@ -192,5 +192,5 @@ async fn a_terminated_instance_is_deployed_again_from_the_form_filled_in() {
     assert_eq!(mira.post("/instances/new", &again).await.location(), "/instances/shop1");
     assert_eq!(app.found("shop1").await.newest.unwrap().number, 2);
     let mut aiko = app.owner("aiko").await;
-    assert_eq!(aiko.get("/instances/new?again=shop1").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(aiko.get("/instances/shop1/edit").await.status, StatusCode::NOT_FOUND);
 }

@@ -213,6 +213,8 @@ impl App {
         self.log(deployment, &good_log()).await;
         let (row, _) = self.ids(name).await;
         self.store.deployment_live(row, deployment, None).await.unwrap();
+        let wished = self.store.work(row).await.unwrap().unwrap().generation;
+        self.store.observed(row, wished).await.unwrap();
         deployment
     }
 }
@@ -343,14 +345,14 @@ impl Person {
         let response = request.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Events { response, buffer: String::new() }
+        Events { response, buffer: Vec::new() }
     }
 }
 
 /// An open event stream.
 pub struct Events {
     pub response: Response,
-    buffer: String,
+    buffer: Vec<u8>,
 }
 
 /// A server-sent event.
@@ -365,9 +367,10 @@ impl Events {
     /// The next event; none where the stream ends. A stream that says nothing for ten seconds is an error.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some((event, rest)) = self.buffer.split_once("\n\n") {
-                let (event, rest) = (read_event(event), rest.to_owned());
-                self.buffer = rest;
+            if let Some(at) = self.buffer.windows(2).position(|two| two == b"\n\n") {
+                let rest = self.buffer.split_off(at + 2);
+                let event = std::mem::replace(&mut self.buffer, rest);
+                let event = read_event(std::str::from_utf8(&event).unwrap().trim_end_matches('\n'));
                 if !event.event.is_empty() {
                     return Some(event);
                 }
@@ -375,7 +378,7 @@ impl Events {
             }
             let chunk = tokio::time::timeout(Duration::from_secs(10), self.response.chunk()).await;
             match chunk.expect("the stream says something").unwrap_or(None) {
-                Some(bytes) => self.buffer.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Some(bytes) => self.buffer.extend_from_slice(&bytes),
                 None => return None,
             }
         }

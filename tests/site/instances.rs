@@ -12,7 +12,9 @@ async fn owners_see_and_touch_only_theirs_and_admins_all() {
     let (mut mira, mut aiko) = (app.owner("mira").await, app.owner("aiko").await);
     let mut admin = app.person("tomasz", Role::Admin).await;
     mira.deploy("shop1").await;
-    for path in ["", "/terminate", "/info", "/log", "/events", "?deployment=1"] {
+    for path in
+        ["", "/terminate", "/info", "/log", "/events", "/deployments", "/deployments/1", "/edit", "/stop"]
+    {
         let hers = aiko.get(&format!("/instances/shop1{path}")).await;
         let none = aiko.get(&format!("/instances/nosuch{path}")).await;
         assert_eq!((hers.status, none.status), (StatusCode::NOT_FOUND, StatusCode::NOT_FOUND), "{path}");
@@ -93,8 +95,8 @@ async fn a_live_page_has_the_address_the_deployments_and_the_plan() {
     page.has("action=\"/instances/shop1/redeploy\"");
     page.has_not("http-equiv=\"refresh\"");
     page.has_not("id=\"log\"");
-    mira.get("/instances/shop1?deployment=1").await.has("the words of migrate");
-    assert_eq!(mira.get("/instances/shop1?deployment=2").await.status, StatusCode::NOT_FOUND);
+    mira.get("/instances/shop1/deployments/1").await.has("the words of migrate");
+    assert_eq!(mira.get("/instances/shop1/deployments/2").await.status, StatusCode::NOT_FOUND);
     let (row, _) = app.ids("shop1").await;
     app.store.set_notice(row, Some("Not reachable from here: security group?")).await.unwrap();
     mira.get("/instances/shop1").await.has("Not reachable from here: security group?");
@@ -197,7 +199,7 @@ async fn a_failed_redeployment_leaves_the_page_live_with_a_notice() {
     page.has("Deployment 2 failed at Migrate; the one before it goes on serving");
     page.has("Your project is live at");
     page.has("made for <code>3f1c9ab</code>");
-    mira.get("/instances/shop1?deployment=2").await.has("Deployment 2 stopped at step 9 of 11");
+    mira.get("/instances/shop1/deployments/2").await.has("Deployment 2 stopped at step 9 of 11");
     let info = mira.get("/instances/shop1/info").await.json();
     assert_eq!((info["status"].as_str(), info["error"]["step"].as_str()), (Some("live"), Some("migrate")));
 }
@@ -216,7 +218,7 @@ async fn a_redeployment_that_preflight_refuses_says_why_on_the_page() {
     refused.has("Nothing was deployed");
     refused
         .has("There is no <code>manage.py</code> in <code>shop/</code>; did you mean <code>backend</code>");
-    refused.has("href=\"/instances/new?again=shop1\"");
+    refused.has("href=\"/instances/shop1/edit\"");
     refused.has_not("data-events");
     refused.has_not("http-equiv=\"refresh\"");
     assert_eq!(app.found("shop1").await.newest.unwrap().number, 1);
@@ -330,18 +332,18 @@ async fn the_whole_log_is_text_as_the_machine_sent_it() {
 }
 
 #[tokio::test]
-async fn a_stopped_instance_can_be_started_from_its_page() {
+async fn a_redeployment_of_a_stopped_instance_starts_it() {
     let app = spawn_app().await;
     let mut mira = app.owner("mira").await;
     mira.deploy("shop1").await;
     app.live("shop1").await;
     let (row, _) = app.ids("shop1").await;
     app.store.set_status(row, Status::Stopped).await.unwrap();
-    mira.get("/instances/shop1").await.has("Start and redeploy");
     *app.tip.lock().unwrap() = "90be12d90be12d90be12d90be12d90be12d90be1".to_owned();
     let answer = mira.post("/instances/shop1/redeploy", &[]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
-    assert!(app.store.work(row).await.unwrap().unwrap().queued.is_some());
+    let work = app.store.work(row).await.unwrap().unwrap();
+    assert!(work.queued.is_some() && work.instance.is_to_start());
 }
 
 #[tokio::test]
@@ -356,10 +358,11 @@ async fn an_admin_deploys_anothers_instance_again_as_it_is() {
     app.store.set_status(row, Status::Terminating).await.unwrap();
     let why = Failure { step: None, message: "The instance was terminated.".into() };
     app.store.machine_gone(row, &why).await.unwrap();
-    mira.get("/instances/shop1").await.has("/instances/new?again=shop1");
+    let button = "<a class=\"btn main\" href=\"/instances/shop1/edit\">Deploy again</a>";
+    mira.get("/instances/shop1").await.has(button);
     let page = admin.get("/instances/shop1").await;
-    page.has_not("/instances/new?again=shop1");
-    page.has("action=\"/instances/shop1/redeploy\"");
+    page.has(button);
+    page.has_not("action=\"/instances/shop1/redeploy\"");
 }
 
 #[tokio::test]

@@ -1,16 +1,19 @@
 //! The site as people and machines meet it: the real router on a port of its own, over a database of its own.
 
 mod account;
+mod edit;
 mod events;
 mod forms;
 mod git_host;
 mod headers;
 mod helpers;
+mod history;
 mod hostile;
 mod images;
 mod instances;
 mod log_protocol;
 mod logs;
+mod power;
 mod preflight;
 mod samples;
 mod sign_in;

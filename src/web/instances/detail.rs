@@ -1,20 +1,9 @@
 //! One instance: what it is doing, or where it is live, or why it failed.
 
 use askama::Template;
-use axum::{
-    Router,
-    extract::{Path, Query},
-    http::StatusCode,
-    response::Response,
-    routing::get,
-};
-use serde::Deserialize;
+use axum::{Router, extract::Path, http::StatusCode, response::Response, routing::get};
 
-use super::{
-    events::digest,
-    find,
-    view::{Kind, View},
-};
+use super::{events::digest, find, view::View};
 use crate::web::{
     Site,
     auth::Visit,
@@ -26,12 +15,6 @@ pub fn router() -> Router<Site> {
     Router::new().route("/instances/{name}", get(show))
 }
 
-/// Which deployment is meant; none is the one that runs, else the newest.
-#[derive(Deserialize)]
-pub struct Which {
-    pub deployment: Option<i64>,
-}
-
 #[derive(Template)]
 #[template(path = "detail.html")]
 struct DetailPage {
@@ -39,13 +22,8 @@ struct DetailPage {
     view: View,
 }
 
-async fn show(
-    visit: Visit,
-    Path(name): Path<String>,
-    Query(which): Query<Which>,
-) -> Result<Response, WebError> {
-    let found = find(&visit, &name).await?;
-    let view = View::of(&visit, found, which.deployment).await?;
+async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebError> {
+    let view = View::of(&visit, find(&visit, &name).await?).await?;
     answer(&visit, StatusCode::OK, view).await
 }
 
@@ -55,7 +33,7 @@ pub async fn answer(visit: &Visit, status: StatusCode, view: View) -> Result<Res
     // What a look at the repository found stays until it was read: no reload and no updates take it away.
     let stays = !view.findings.is_empty();
     shell.moving = view.is_moving() && !stays;
-    if view.kind != Kind::Past && !view.is_over() && !stays {
+    if !view.is_over() && !stays {
         // The stream is told what this page shows and how far its log is, so that it goes on from there.
         shell.events = Some(format!(
             "/instances/{}/events?kind={}&number={}&from={}&seen={}",

@@ -252,7 +252,7 @@ impl Live {
     /// What has changed since the page was last told.
     async fn look(&mut self) -> Result<Vec<Event>, WebError> {
         let found = find(&self.pulse.visit, &self.name).await?;
-        let mut view = View::of(&self.pulse.visit, found, None).await?;
+        let mut view = View::of(&self.pulse.visit, found).await?;
         let seen = digest(&view)?;
         view.scripted = true;
         let mut events = self.page.update(&view, seen, &self.pulse.visit).await?;

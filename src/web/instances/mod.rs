@@ -2,15 +2,22 @@
 
 mod cures;
 mod data;
+mod deployment;
 mod detail;
+mod edit;
 pub(super) mod events;
+mod failure;
 mod fetch_events;
+mod form;
+mod history;
 mod info;
 mod list;
 mod list_events;
 pub(super) mod log_html;
 mod logs;
 mod new;
+mod power;
+mod progress;
 mod redeploy;
 mod streams;
 mod terminate;
@@ -30,8 +37,12 @@ pub fn router() -> Router<Site> {
         .merge(list_events::router())
         .merge(new::router())
         .merge(detail::router())
+        .merge(edit::router())
+        .merge(power::router())
         .merge(terminate::router())
         .merge(redeploy::router())
+        .merge(history::router())
+        .merge(deployment::router())
         .merge(info::router())
         .merge(whole_log::router())
         .merge(events::router())

@@ -8,7 +8,7 @@ use axum::{
     routing::post,
 };
 
-use super::{detail::answer, find, new::terminating, view::View};
+use super::{detail::answer, edit::terminating, find, view::View};
 use crate::{
     domain::{NameError, RowId, Timestamp},
     preflight::{Field, Finding, Request},
@@ -44,7 +44,7 @@ async fn redeploy(
     if findings.is_empty() {
         return Ok(Redirect::to(&format!("/instances/{}", instance.name)).into_response());
     }
-    let mut view = View::of(&visit, find(&visit, &name).await?, None).await?;
+    let mut view = View::of(&visit, find(&visit, &name).await?).await?;
     view.findings = findings.iter().map(finding_html).collect();
     answer(&visit, StatusCode::UNPROCESSABLE_ENTITY, view).await
 }

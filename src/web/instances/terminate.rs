@@ -40,14 +40,9 @@ struct TerminatePage {
     wrong: bool,
 }
 
-/// Whether there is nothing left to terminate.
-fn is_leaving(instance: &Instance) -> bool {
-    instance.wanted == Wanted::Absent || matches!(instance.status, Status::Terminating | Status::Terminated)
-}
-
 async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebError> {
     let instance = find(&visit, &name).await?.instance;
-    if is_leaving(&instance) {
+    if instance.is_leaving() || instance.status == Status::Terminated {
         return Ok(Redirect::to(&format!("/instances/{}", instance.name)).into_response());
     }
     form(&visit, StatusCode::OK, instance, String::new(), false).await

@@ -9,8 +9,9 @@ use axum::{
     routing::get,
 };
 use futures_util::stream;
+use serde::Deserialize;
 
-use super::{detail::Which, find};
+use super::find;
 use crate::{
     domain::DeploymentId,
     store::{Store, StoreError},
@@ -24,6 +25,12 @@ pub fn router() -> Router<Site> {
     Router::new().route("/instances/{name}/log", get(log))
 }
 
+/// Which deployment is meant; none is the one that runs, else the newest.
+#[derive(Deserialize)]
+struct Which {
+    deployment: Option<i64>,
+}
+
 async fn log(
     visit: Visit,
     Path(name): Path<String>,
@@ -33,11 +40,7 @@ async fn log(
     let store = &visit.site.store;
     let deployment = match which.deployment {
         None => found.newest,
-        Some(number) => store
-            .deployments(found.instance.row, u32::MAX)
-            .await?
-            .into_iter()
-            .find(|deployment| deployment.number == number),
+        Some(number) => store.numbered_deployment(found.instance.row, number).await?,
     };
     let deployment = deployment.ok_or(WebError::NotFound)?;
     let mut response = Response::new(Body::from_stream(pieces(store.clone(), deployment.id)));
@@ -46,7 +49,11 @@ async fn log(
     Ok(response)
 }
 
-fn pieces(store: Store, id: DeploymentId) -> impl stream::Stream<Item = Result<Bytes, StoreError>> {
+/// A deploy log, piece by piece.
+pub fn pieces(
+    store: Store,
+    id: DeploymentId,
+) -> impl stream::Stream<Item = Result<Bytes, StoreError>> + Send {
     stream::try_unfold((store, 0), move |(store, at)| async move {
         let piece = store.log(id, at, PIECE).await?;
         let next = at + piece.len() as u64;

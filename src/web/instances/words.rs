@@ -1,9 +1,12 @@
 //! Parts of a detail page in people's words, most of them as HTML.
 
-use super::view::{Kind, View};
+use super::{
+    history::Row,
+    view::{Kind, View},
+};
 use crate::{
-    domain::{Database, Dependencies, Deployment, Image, ImageState, Outcome, Plan, Status, Step, Timestamp},
-    web::format::{self, ago, count, duration, rich},
+    domain::{Database, Dependencies, Deployment, Image, ImageState, Plan, Status, Timestamp},
+    web::format::{self, count, rich},
 };
 
 /// Seconds since a time as HTML, which a script counts on from.
@@ -82,51 +85,16 @@ pub fn plan_facts(plan: &Plan) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// A row of the list of deployments.
-pub struct Row {
-    pub number: i64,
-    /// The status whose colour and shape the outcome takes.
-    pub tone: &'static str,
-    pub outcome: &'static str,
-    pub step: Option<&'static str>,
-    pub commit: String,
-    pub subject: String,
-    pub took: String,
-    /// When it was asked for, as HTML.
-    pub asked: String,
-}
-
-impl Row {
-    pub fn of(deployment: &Deployment) -> Self {
-        let (tone, outcome) = match deployment.outcome {
-            Some(Outcome::Live) => ("live", "live"),
-            Some(Outcome::Failed) => ("failed", "failed"),
-            Some(Outcome::Replaced) => ("stopped", "replaced"),
-            None if deployment.is_queued() => ("requested", "waiting"),
-            None => ("deploying", "deploying"),
-        };
-        let took = deployment.begun_at.zip(deployment.ended_at);
-        Self {
-            number: deployment.number,
-            tone,
-            outcome,
-            step: deployment.failure.as_ref().and_then(|failure| failure.step).map(Step::title),
-            commit: deployment.plan.commit.short().to_owned(),
-            subject: deployment.plan.subject.clone(),
-            took: took.map_or(String::new(), |(begun, ended)| duration(ended.seconds_since(begun))),
-            asked: ago(deployment.created_at),
-        }
-    }
-}
-
 /// Questions of the templates that are answered in a word.
 impl View {
     pub fn rows(&self) -> Vec<Row> {
         self.history.iter().map(Row::of).collect()
     }
 
-    pub fn is_past(&self) -> bool {
-        self.kind == Kind::Past
+    /// How many deployments there are, where the page does not list all of them.
+    pub fn more(&self) -> Option<i64> {
+        let all = self.history.first().map_or(0, |newest| newest.number);
+        (all > self.history.len() as i64).then_some(all)
     }
 
     pub fn is_working(&self) -> bool {
@@ -142,14 +110,12 @@ impl View {
     }
 
     pub fn has_steps(&self) -> bool {
-        matches!(self.kind, Kind::Working | Kind::Failed | Kind::Past)
+        matches!(self.kind, Kind::Working | Kind::Failed)
     }
 
     /// Whether it was to be terminated and the reconciler has not begun.
     pub fn is_leaving(&self) -> bool {
-        !self.is_wanted()
-            && !matches!(self.instance.status, Status::Terminating | Status::Terminated)
-            && self.kind != Kind::Past
+        !self.is_wanted() && !matches!(self.instance.status, Status::Terminating | Status::Terminated)
     }
 
     /// What a page that moves shows besides the parts that are sent one by one.
@@ -170,16 +136,14 @@ impl View {
     /// The notice, as HTML.
     pub fn notice(&self) -> Option<String> {
         // What is said of a failed redeployment is said by a card of its own.
-        let shown = self.kind != Kind::Past && self.failed_since().is_none();
+        let shown = self.failed_since().is_none();
         self.instance.notice.as_deref().filter(|_| shown).map(rich)
     }
 
     /// A deployment that waits while the page is about another, or about none.
     pub fn waiting(&self) -> Option<&Deployment> {
         let on_page = self.kind == Kind::Working;
-        self.queued().filter(|queued| {
-            self.kind != Kind::Past
-                && !(on_page && self.shown.as_ref().map(|shown| shown.id) == Some(queued.id))
-        })
+        self.queued()
+            .filter(|queued| !(on_page && self.shown.as_ref().map(|shown| shown.id) == Some(queued.id)))
     }
 }

@@ -1,0 +1,181 @@
+//! The form of an instance that is there already: another source, another description, the deployment on account of it.
+
+use sha2::{Digest, Sha256};
+use sqlx::{Sqlite, Transaction};
+
+use super::{
+    Change, Store, StoreError, SubmitError,
+    instances::instances,
+    submit::{Asked, again, asked_before, queue},
+};
+use crate::domain::{
+    Branch, Instance, Plan, ProjectName, Reason, RepoUrl, RowId, Status, Timestamp, UserId, Wanted,
+};
+
+/// What the form of an instance that is there already asks for.
+#[derive(Clone, Debug)]
+pub struct Edit {
+    /// The instance. It stays its owner's, whoever edits it.
+    pub row: RowId,
+    /// Who asks.
+    pub by: UserId,
+    /// The [`version`](Instance::version) that the form was filled in from.
+    pub version: String,
+    /// The repository.
+    pub repo: RepoUrl,
+    /// The directory that holds `manage.py`.
+    pub project: ProjectName,
+    /// The branch that was asked for; none follows the repository's default.
+    pub branch: Option<Branch>,
+    /// What its owner says of it.
+    pub description: String,
+    /// How the commit is to be deployed; none where the description alone is another, which deploys nothing.
+    pub plan: Option<Plan>,
+    /// Whether another repository or project may take the place of the instance's own.
+    pub replace: bool,
+    /// When the request came in, before preflight.
+    pub received_at: Timestamp,
+}
+
+impl Edit {
+    fn form(&self) -> Form<'_> {
+        Form {
+            repo: &self.repo,
+            project: &self.project,
+            branch: self.branch.as_ref(),
+            description: &self.description,
+        }
+    }
+
+    /// Whether the instance has been brought to this form by another request since the form was shown: then
+    /// there is nothing left to do, as after a double click.
+    pub fn is_done(&self, there: &Instance) -> bool {
+        self.version != there.version() && self.has_form_of(there)
+    }
+
+    /// Whether nothing but the description of the instance is another, and it has or is to have a machine: that
+    /// alone deploys nothing.
+    pub fn describes_alone(&self, there: &Instance) -> bool {
+        self.form().has_source_of(there)
+            && self.description != there.description
+            && there.status != Status::Terminated
+    }
+
+    fn has_form_of(&self, there: &Instance) -> bool {
+        self.form().has_source_of(there) && self.description == there.description
+    }
+}
+
+impl Store {
+    /// Writes another form of an instance, and queues the plan's deployment: at once where it is up, after the one
+    /// under way, in the place of one that waits; where it is stopped, for when it is started.
+    ///
+    /// # Errors
+    /// [`SubmitError::Terminating`] while the instance is on its way out, [`SubmitError::Changed`] where it is not
+    /// what the form was filled in from any more, [`SubmitError::NeedsReplace`] where another repository or project
+    /// would take the place of its own. Nothing was written then.
+    pub async fn edit(&self, edit: &Edit) -> Result<(), SubmitError> {
+        let mut tx = self.begin().await?;
+        let typed = hex::encode(Sha256::digest(edit.form().text()));
+        let digest = format!("edit {} {typed}", edit.version);
+        if asked_before(&mut tx, edit.row, &digest, edit.received_at).await?.is_some() {
+            return Ok(());
+        }
+        let there = instances!("WHERE i.id = $1", edit.row.0).fetch_one(&mut *tx).await?.read()?;
+        if edit.is_done(&there) {
+            return Ok(());
+        }
+        if there.is_leaving() {
+            return Err(SubmitError::Terminating);
+        }
+        if edit.version != there.version() {
+            return Err(SubmitError::Changed);
+        }
+        match &edit.plan {
+            Some(plan) => {
+                let reason = change(&mut tx, &there, edit.form(), edit.replace).await?;
+                queue(&mut tx, edit.row, plan, Asked { by: edit.by, reason, digest: &digest }).await?;
+            }
+            None if edit.describes_alone(&there) => {
+                let now = Timestamp::now().0;
+                sqlx::query!(
+                    "UPDATE instances SET description = $2, updated_at = $3 WHERE id = $1",
+                    edit.row.0,
+                    edit.description,
+                    now
+                )
+                .execute(&mut *tx)
+                .await?;
+            }
+            None => return Err(SubmitError::Changed),
+        }
+        tx.commit().await.map_err(StoreError::from)?;
+        self.tell(Change::Instance(edit.row));
+        Ok(())
+    }
+}
+
+/// What an instance's form holds.
+#[derive(Clone, Copy)]
+pub(super) struct Form<'a> {
+    pub repo: &'a RepoUrl,
+    pub project: &'a ProjectName,
+    pub branch: Option<&'a Branch>,
+    pub description: &'a str,
+}
+
+impl Form<'_> {
+    /// What was typed, as one text.
+    fn text(self) -> String {
+        let branch = self.branch.map_or("", Branch::as_str);
+        [self.repo.as_str(), self.project.as_str(), branch, self.description].join("\n")
+    }
+
+    /// Whether an instance has this repository, project and branch.
+    fn has_source_of(self, there: &Instance) -> bool {
+        (self.repo, self.project, self.branch) == (&there.repo, &there.project, there.branch.as_ref())
+    }
+}
+
+/// Writes another form of an instance on whose account a deployment is to be queued; says why that is.
+pub(super) async fn change(
+    tx: &mut Transaction<'_, Sqlite>,
+    there: &Instance,
+    form: Form<'_>,
+    replace: bool,
+) -> Result<Reason, SubmitError> {
+    let another = (form.repo, form.project) != (&there.repo, &there.project);
+    let reason = match there.status {
+        Status::Terminated => Reason::DeployAgain,
+        _ if there.wanted == Wanted::Absent => return Err(SubmitError::Terminating),
+        _ if another && !replace => return Err(SubmitError::NeedsReplace { repo: there.repo.clone() }),
+        _ if another => Reason::Replace,
+        _ if form.has_source_of(there) && form.description == there.description => again(there.status),
+        _ => Reason::Edit,
+    };
+    let (repo, project, branch) =
+        (form.repo.as_str(), form.project.as_str(), form.branch.map(Branch::as_str));
+    let (wanted, now) = (wanted_after_change(there).name(), Timestamp::now().0);
+    sqlx::query!(
+        "UPDATE instances SET github_url = $2, project_name = $3, branch = $4, description = $5, wanted = $6,
+                generation = generation + ($6 = 'present'), updated_at = $7
+         WHERE id = $1",
+        there.row.0,
+        repo,
+        project,
+        branch,
+        form.description,
+        wanted,
+        now
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(reason)
+}
+
+/// What is wanted of an instance whose form was saved: one that is stopped, or is to be, stays so and deploys when
+/// it is started, also where it was stopped outside this site; any other is to serve.
+fn wanted_after_change(there: &Instance) -> Wanted {
+    let stays_off = there.is_to_stop() || (there.status.is_off() && !there.is_to_start());
+    if stays_off { Wanted::Stopped } else { Wanted::Present }
+}

@@ -1,0 +1,227 @@
+//! The form of an instance that is there already: what it is made from and what is said of it. Saving deploys, but for
+//! another description alone; of a terminated instance it is Deploy again.
+
+use askama::Template;
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Redirect, Response},
+    routing::get,
+};
+
+use super::{
+    find,
+    form::{Errors, FormView, Typed},
+};
+use crate::{
+    domain::{Instance, RepoUrl, Status, Timestamp},
+    preflight::{Finding, Request},
+    store::{Edit, SubmitError},
+    web::{
+        Site,
+        auth::{CheckedForm, Visit},
+        error::{Problem, WebError},
+        page::{Shell, page},
+    },
+};
+
+pub fn router() -> Router<Site> {
+    Router::new().route("/instances/{name}/edit", get(show).post(save))
+}
+
+#[derive(Template)]
+#[template(path = "edit.html")]
+struct EditPage {
+    shell: Shell,
+    form: FormView,
+    instance: Instance,
+    /// Whether somebody saved another form since this one was shown.
+    changed: bool,
+}
+
+impl EditPage {
+    fn is_terminated(&self) -> bool {
+        self.instance.status == Status::Terminated
+    }
+
+    /// Whether what is saved waits until the machine is started.
+    fn waits(&self) -> bool {
+        self.instance.is_to_stop() || (self.instance.status.is_off() && !self.instance.is_to_start())
+    }
+
+    /// What becomes of a saved form, in this status.
+    fn then(&self) -> &'static str {
+        match self.instance.status {
+            Status::Terminated => "A new machine is launched, with this instance's name and history.",
+            _ if self.waits() => {
+                "It is stopped, or about to be. What you save is kept, and deployed when you start it."
+            }
+            Status::Failed if self.instance.instance_id.is_none() => "A machine is launched for it.",
+            Status::Failed => "The branch's newest commit is deployed on the machine as it is.",
+            Status::Live => {
+                "The branch's newest commit is deployed on the machine as it is. What serves now goes on until the new release answers."
+            }
+            _ => "Something is under way. Yours follows it; of several that wait, the newest is deployed.",
+        }
+    }
+
+    fn button(&self) -> &'static str {
+        match (self.is_terminated(), self.waits(), self.form.replaces.is_some()) {
+            (true, ..) => "Deploy again",
+            (_, true, false) => "Save",
+            (_, true, true) => "Replace and save",
+            (_, false, false) => "Save and redeploy",
+            (_, false, true) => "Replace and redeploy",
+        }
+    }
+}
+
+async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebError> {
+    let instance = find(&visit, &name).await?.instance;
+    if instance.is_leaving() {
+        return Err(terminating().into());
+    }
+    let typed = Typed::of(&instance);
+    form(&visit, StatusCode::OK, instance, typed, Errors::default(), Asks::Nothing).await
+}
+
+async fn save(
+    visit: Visit,
+    State(site): State<Site>,
+    Path(name): Path<String>,
+    CheckedForm(mut typed): CheckedForm<Typed>,
+) -> Result<Response, WebError> {
+    let received_at = Timestamp::now();
+    let instance = find(&visit, &name).await?.instance;
+    if instance.is_leaving() {
+        return Err(terminating().into());
+    }
+    typed.name = instance.name.to_string();
+    let hosts = site.settings.git_hosts();
+    typed.unfold(&hosts);
+    let mut errors = Errors::default();
+    let (source, rest) = typed.parse(&hosts, &mut errors);
+    let Some(source) = source else {
+        return form(&visit, StatusCode::UNPROCESSABLE_ENTITY, instance, typed, errors, Asks::Nothing).await;
+    };
+    let request = source.request(visit.user.id);
+    let edit = rest.map(|(_, description)| Edit {
+        row: instance.row,
+        by: visit.user.id,
+        version: typed.version.clone(),
+        repo: source.repo,
+        project: source.project,
+        branch: source.branch,
+        description,
+        plan: None,
+        replace: typed.replace == "yes",
+        received_at,
+    });
+    // On its own, so that what was sent is done though the browser went away meanwhile.
+    let answer = tokio::spawn(look_and_save(site, instance, request, edit)).await??;
+    let asks = match answer {
+        Answer::Done => return Ok(Redirect::to(&format!("/instances/{name}")).into_response()),
+        Answer::Findings(findings) => {
+            errors.add_findings(&findings);
+            Asks::Nothing
+        }
+        Answer::Incomplete => Asks::Nothing,
+        Answer::Refused(SubmitError::NeedsReplace { repo }) => Asks::Replace(repo),
+        Answer::Refused(SubmitError::Changed) => Asks::Again,
+        Answer::Refused(SubmitError::Terminating | SubmitError::NameTaken) => {
+            return Err(terminating().into());
+        }
+        Answer::Refused(SubmitError::Store(error)) => return Err(error.into()),
+    };
+    let instance = find(&visit, &name).await?.instance;
+    form(&visit, StatusCode::UNPROCESSABLE_ENTITY, instance, typed, errors, asks).await
+}
+
+/// What came of a form whose repository, project and branch are right.
+enum Answer {
+    Done,
+    /// Preflight found what is to be fixed.
+    Findings(Vec<Finding>),
+    /// Preflight found nothing, but another field is wrong.
+    Incomplete,
+    /// The store could not meet the wish.
+    Refused(SubmitError),
+}
+
+async fn look_and_save(
+    site: Site,
+    instance: Instance,
+    request: Request,
+    mut edit: Option<Edit>,
+) -> Result<Answer, WebError> {
+    if let Some(edit) = &edit {
+        if edit.is_done(&instance) {
+            return Ok(Answer::Done);
+        }
+        if edit.version != instance.version() {
+            return Ok(Answer::Refused(SubmitError::Changed));
+        }
+    }
+    // What deploys nothing needs no look at the repository.
+    if !edit.as_ref().is_some_and(|edit| edit.describes_alone(&instance)) {
+        let plan = match site.looker.plan(&request).await {
+            Ok(plan) => plan,
+            Err(findings) => return Ok(Answer::Findings(findings)),
+        };
+        if let Some(edit) = &mut edit {
+            edit.plan = Some(plan);
+        }
+    }
+    let Some(edit) = edit else { return Ok(Answer::Incomplete) };
+    match site.store.edit(&edit).await {
+        Ok(()) => {
+            tracing::info!(instance = %instance.name, by = edit.by.0, "an edit was accepted");
+            Ok(Answer::Done)
+        }
+        Err(refused) => Ok(Answer::Refused(refused)),
+    }
+}
+
+/// What is asked once more before a form is taken.
+enum Asks {
+    Nothing,
+    /// Whether this repository may be replaced.
+    Replace(RepoUrl),
+    /// Whether what somebody saved meanwhile may be overwritten.
+    Again,
+}
+
+async fn form(
+    visit: &Visit,
+    status: StatusCode,
+    instance: Instance,
+    mut typed: Typed,
+    errors: Errors,
+    asks: Asks,
+) -> Result<Response, WebError> {
+    let changed = matches!(asks, Asks::Again);
+    if changed {
+        // The page tells what is there now, so that saving once more is done knowing it.
+        typed.version = instance.version();
+    }
+    let replaces = if let Asks::Replace(repo) = asks { Some(repo) } else { None };
+    let hosts = visit.site.settings.git_hosts();
+    let form = FormView::new(typed, errors, replaces.as_ref(), &hosts, true);
+    let purpose = match instance.status {
+        Status::Terminated => format!("Deploy {} again", instance.name),
+        _ => format!("Edit {}", instance.name),
+    };
+    let description = format!("What {} is made from.", instance.name);
+    let shell = Shell::new(visit, form.page_title(&purpose), description).await?;
+    page(status, &EditPage { shell, form, instance, changed })
+}
+
+/// What is said to who would deploy on an instance that is on its way out.
+pub fn terminating() -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "It is being terminated",
+        "Nothing can be deployed on an instance that is on its way out. Wait until it is gone, then deploy it again.",
+    )
+}

@@ -1,0 +1,220 @@
+//! The form of an instance: its fields as they are typed, what is wrong with them, and how they are shown. A new
+//! instance and an edit share it.
+
+use serde::Deserialize;
+
+use crate::{
+    domain::{Branch, GitHosts, Instance, NameError, ProjectName, RepoUrl, ServerName, UserId},
+    preflight::{Field, Finding, Request},
+    web::format::{count, field_error},
+};
+
+/// What is in the form, as it was typed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Typed {
+    pub github_url: String,
+    pub project_name: String,
+    pub name: String,
+    pub branch: String,
+    pub description: String,
+    pub replace: String,
+    /// The version of the instance that the form was filled in from.
+    pub version: String,
+}
+
+/// Repository, project and branch: what preflight looks at.
+#[derive(Clone, Debug)]
+pub struct Source {
+    pub repo: RepoUrl,
+    pub project: ProjectName,
+    pub branch: Option<Branch>,
+}
+
+impl Source {
+    /// What preflight is asked, on behalf of a person.
+    pub fn request(&self, by: UserId) -> Request {
+        let Self { repo, project, branch } = self.clone();
+        Request { owner: by, repo, project, branch }
+    }
+}
+
+/// The instance's name and description.
+type Rest = (Option<ServerName>, String);
+
+/// A field's error, for the field and for the summary.
+pub struct FieldError {
+    /// The field's id on the page.
+    pub id: &'static str,
+    /// The field's label.
+    pub label: &'static str,
+    /// The error as HTML.
+    pub html: String,
+}
+
+/// The errors of a form, in the order of its fields.
+#[derive(Default)]
+pub struct Errors(Vec<FieldError>);
+
+pub const URL: (&str, &str) = ("github-url", "Repository URL");
+pub const PROJECT: (&str, &str) = ("project-name", "Project name");
+pub const NAME: (&str, &str) = ("name", "Name of the instance");
+pub const BRANCH: (&str, &str) = ("branch", "Branch");
+pub const DESCRIPTION: (&str, &str) = ("description", "Description");
+
+impl Errors {
+    pub fn add(&mut self, (id, label): (&'static str, &'static str), error: &NameError) {
+        self.0.push(FieldError { id, label, html: field_error(error, id) });
+    }
+
+    /// Adds what preflight found.
+    pub fn add_findings(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            let field = match finding.field {
+                Field::Repo => URL,
+                Field::Project => PROJECT,
+                Field::Branch => BRANCH,
+            };
+            self.add(field, &finding.error);
+        }
+    }
+
+    /// Keeps what is right; the error of what is not is added.
+    fn keep<T>(&mut self, field: (&'static str, &'static str), parsed: Result<T, NameError>) -> Option<T> {
+        parsed.map_err(|error| self.add(field, &error)).ok()
+    }
+}
+
+/// Most characters of a description.
+const DESCRIPTION_MAX: usize = 200;
+
+fn description(typed: &str) -> Result<String, NameError> {
+    let text = typed.trim();
+    if text.chars().count() > DESCRIPTION_MAX {
+        return Err(NameError::new(format!("At most {DESCRIPTION_MAX} characters.")));
+    }
+    if text.contains(char::is_control) {
+        return Err(NameError::new("One line of text, without control characters."));
+    }
+    Ok(text.to_owned())
+}
+
+/// A field that may be left empty.
+fn optional<T: std::str::FromStr<Err = NameError>>(typed: &str) -> Result<Option<T>, NameError> {
+    match typed.trim() {
+        "" => Ok(None),
+        text => text.parse().map(Some),
+    }
+}
+
+impl Typed {
+    /// The form of an instance as it is.
+    pub fn of(instance: &Instance) -> Self {
+        Self {
+            github_url: instance.repo.to_string(),
+            project_name: instance.project.to_string(),
+            name: instance.name.to_string(),
+            branch: instance.branch.as_ref().map(ToString::to_string).unwrap_or_default(),
+            description: instance.description.clone(),
+            replace: String::new(),
+            version: instance.version(),
+        }
+    }
+
+    /// Fills in what a pasted `…/tree/<branch>/<directory>` says, where nothing else was typed.
+    pub fn unfold(&mut self, hosts: &GitHosts) {
+        let Ok(pasted) = RepoUrl::parse_pasted(&self.github_url, hosts) else { return };
+        if pasted.tree.is_none() {
+            return;
+        }
+        let (branch, directory) = pasted.branch_and_directory();
+        if let (true, Some(branch)) = (self.branch.trim().is_empty(), branch) {
+            self.branch = branch.to_string();
+        }
+        if let (true, Some(directory)) = (self.project_name.trim().is_empty(), directory) {
+            self.project_name = directory.to_string();
+        }
+        self.github_url = pasted.url.to_string();
+    }
+
+    /// Each field as what it stands for. Where repository, project and branch are right the first
+    /// value is there, so that preflight can look though another field is wrong.
+    pub fn parse(&self, hosts: &GitHosts, errors: &mut Errors) -> (Option<Source>, Option<Rest>) {
+        let repo = errors.keep(URL, RepoUrl::parse_pasted(&self.github_url, hosts));
+        let project = errors.keep(PROJECT, self.project_name.trim().trim_end_matches('/').parse());
+        let name = errors.keep(NAME, optional(&self.name));
+        let branch = errors.keep(BRANCH, optional(&self.branch));
+        let description = errors.keep(DESCRIPTION, description(&self.description));
+        let source = repo.zip(project).zip(branch);
+        let source = source.map(|((repo, project), branch)| Source { repo: repo.url, project, branch });
+        (source, name.zip(description))
+    }
+}
+
+/// The fields with their errors, as both forms show them.
+pub struct FormView {
+    pub typed: Typed,
+    errors: Errors,
+    /// The hosts whose repositories can be deployed, in words.
+    pub hosts: String,
+    /// The repository that would be replaced.
+    pub replaces: Option<String>,
+    /// Whether it is of an instance that is there already, whose name stays.
+    pub of_instance: bool,
+}
+
+impl FormView {
+    /// The form of a new instance, or of one that is there already; `replaces` is the repository that would be.
+    pub fn new(
+        typed: Typed,
+        mut errors: Errors,
+        replaces: Option<&RepoUrl>,
+        hosts: &GitHosts,
+        of_instance: bool,
+    ) -> Self {
+        let order = [URL.0, PROJECT.0, NAME.0, BRANCH.0, DESCRIPTION.0];
+        errors.0.sort_by_key(|error| order.iter().position(|id| *id == error.id));
+        errors.0.dedup_by_key(|error| error.id);
+        let (hosts, replaces) = (hosts.in_words(), replaces.map(ToString::to_string));
+        Self { typed, errors, hosts, replaces, of_instance }
+    }
+
+    /// The page's title: what it is for, and before that how many fields need a change.
+    pub fn page_title(&self, purpose: &str) -> String {
+        if self.errors.0.is_empty() { purpose.to_owned() } else { format!("{}: {purpose}", self.title()) }
+    }
+
+    /// The error of a field, as HTML.
+    pub fn error(&self, id: &str) -> Option<&str> {
+        self.errors.0.iter().find(|error| error.id == id).map(|error| error.html.as_str())
+    }
+
+    /// The errors, in the order of the fields.
+    pub fn errors(&self) -> &[FieldError] {
+        &self.errors.0
+    }
+
+    /// The summary's title.
+    pub fn title(&self) -> String {
+        match self.errors.0.len() {
+            1 => "One field needs a change".to_owned(),
+            2 => "Two fields need a change".to_owned(),
+            n => format!("{} need a change", count(n as u64, "field")),
+        }
+    }
+
+    /// Whether the folded fields have something to show.
+    pub fn open(&self) -> bool {
+        if self.of_instance {
+            return true;
+        }
+        let folded = [NAME.0, BRANCH.0, DESCRIPTION.0];
+        let typed = [&self.typed.name, &self.typed.branch, &self.typed.description];
+        typed.iter().any(|typed| !typed.is_empty()) || folded.iter().any(|id| self.error(id).is_some())
+    }
+
+    /// The field to begin with: the first that is wrong, else the first.
+    pub fn begins_with(&self, id: &str) -> bool {
+        self.replaces.is_none() && self.errors.0.first().map_or(URL.0, |error| error.id) == id
+    }
+}
