@@ -46,6 +46,7 @@ pub fn router(site: Site) -> Router {
         .merge(pages)
         .layer(CatchPanicLayer::custom(error::caught))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
+        .layer(from_fn(middleware::receive))
         // Once more for what fails outside of the pages: it has no navigation, but the site's look.
         .layer(from_fn_with_state(site.clone(), error::dress))
         .layer(CompressionLayer::new())
@@ -61,6 +62,7 @@ pub fn callback_router(site: Site) -> Router {
         .merge(callback::router())
         .layer(CatchPanicLayer::custom(error::caught))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
+        .layer(from_fn(middleware::receive))
         .layer(middleware::trace())
         .layer(from_fn(middleware::identify))
         .with_state(site)
