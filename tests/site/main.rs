@@ -9,5 +9,6 @@ mod hostile;
 mod instances;
 mod log_protocol;
 mod preflight;
+mod routes;
 mod samples;
 mod sign_in;
