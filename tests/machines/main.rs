@@ -7,8 +7,13 @@
 
 mod browser;
 mod crash;
+#[allow(dead_code, reason = "the sweep of pages uses the rest")]
+#[path = "../browser/driver.rs"]
+mod driver;
 mod failures;
 mod host;
+#[path = "../browser/keyboard.rs"]
+mod keyboard;
 mod local_cloud;
 mod owners;
 mod person;

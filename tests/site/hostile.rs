@@ -3,6 +3,7 @@
 
 mod answer;
 mod repositories;
+mod routed;
 mod values;
 mod world;
 
