@@ -9,4 +9,5 @@ mod helpers;
 #[path = "../site/routes.rs"]
 mod routes;
 mod sweep;
+mod updates;
 mod world;
