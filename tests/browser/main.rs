@@ -5,6 +5,8 @@ mod driver;
 #[allow(dead_code, reason = "the site's own tests use the rest")]
 #[path = "../site/helpers.rs"]
 mod helpers;
+#[allow(dead_code, reason = "the test on real machines uses the rest")]
+mod keyboard;
 #[allow(dead_code, reason = "the site's own tests use the rest")]
 #[path = "../site/routes.rs"]
 mod routes;

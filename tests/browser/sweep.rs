@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     driver::{Driver, console, devtools},
+    keyboard,
     routes::{Gives, ROUTES},
     world::{As, As::*, Of, Of::*, World},
 };
@@ -368,6 +369,10 @@ async fn with_scripts(
             found.note(page, &look, barrier);
         }
     }
+    // In the narrow window, which it was last.
+    for wrong in keyboard::walk(browser).await? {
+        found.note(page, "by keyboard", wrong);
+    }
     for message in complaints(browser, page.status).await? {
         found.note(page, "console", message);
     }
@@ -435,6 +440,8 @@ async fn what_is_wrong_with_a_page_is_found() {
     let spoil = "document.querySelector('label').remove();
                  document.querySelector('h1').style.color = '#fefefe';
                  document.querySelector('main').style.minWidth = '700px';
+                 document.querySelector('#password').style.outline = 'none';
+                 document.querySelector('button').tabIndex = -1;
                  console.error('spoilt');
                  document.body.append(Object.assign(document.createElement('script'), {textContent: '1'}))";
     browser.execute(spoil, vec![]).await.unwrap();
@@ -442,6 +449,9 @@ async fn what_is_wrong_with_a_page_is_found() {
     assert_eq!(overflow(&browser).await.unwrap(), 340.0);
     let barriers = barriers(&browser).await.unwrap().join("\n");
     assert!(barriers.contains("label: #username") && barriers.contains("color-contrast: h1"), "{barriers}");
+    let walked = keyboard::walk(&browser).await.unwrap().join("\n");
+    assert!(walked.contains("cannot be seen on \"<input id=\\\"password"), "{walked}");
+    assert!(walked.contains("not reached by Tab: \"<button"), "{walked}");
     let complaints = complaints(&browser, 200).await.unwrap().join("\n");
     assert!(complaints.contains("spoilt") && complaints.contains("Content Security Policy"), "{complaints}");
     assert!(found.0.is_empty(), "{:?}", found.0);

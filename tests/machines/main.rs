@@ -12,6 +12,7 @@ mod crash;
 mod driver;
 mod failures;
 mod host;
+#[allow(dead_code, reason = "the sweep of pages uses the rest")]
 #[path = "../browser/keyboard.rs"]
 mod keyboard;
 mod local_cloud;

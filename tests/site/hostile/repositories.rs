@@ -25,7 +25,10 @@ use crate::{
 
 const MANAGE: &[u8] = b"import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n";
 const SETTINGS: &[u8] = b"ROOT_URLCONF = 'shop.urls'\nWSGI_APPLICATION = 'shop.wsgi.application'\n";
-const PROJECT: [(&str, &str, &[u8]); 4] = [
+/// A file's mode, path and bytes.
+type File = (&'static str, &'static str, &'static [u8]);
+
+const PROJECT: [File; 4] = [
     ("100644", "shop/manage.py", MANAGE),
     ("100644", "shop/shop/settings.py", SETTINGS),
     ("100644", "shop/shop/urls.py", b"urlpatterns = []\n"),
@@ -142,7 +145,7 @@ async fn trees_that_lead_elsewhere_are_told_on_their_field() {
     let app = site_of(&host).await;
     let mut mira = app.owner("mira").await;
     let link = |path: &'static str, to: &'static [u8]| ("120000", path, to);
-    let trees: [(&str, Vec<(&str, &str, &[u8])>); 6] = [
+    let trees: [(&str, Vec<File>); 6] = [
         ("a link to a directory outside", vec![link("shop", b"../../../etc")]),
         ("manage.py as a link out of the tree", vec![link("shop/manage.py", b"/etc/passwd")]),
         ("settings as a link out of the tree", {
