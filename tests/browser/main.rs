@@ -7,6 +7,7 @@ mod driver;
 mod helpers;
 #[allow(dead_code, reason = "the test on real machines uses the rest")]
 mod keyboard;
+mod pages;
 #[allow(dead_code, reason = "the site's own tests use the rest")]
 #[path = "../site/routes.rs"]
 mod routes;

@@ -166,31 +166,38 @@ async fn a_form_that_is_none_is_refused_everywhere() {
 #[tokio::test]
 async fn what_never_ends_is_cut_off_in_time() {
     let world = World::new().await;
-    // At once, since each takes its time; and only where a body is read.
-    let tasks: Vec<_> = forms()
-        .flat_map(|route| [(route, "hangs"), (route, "trickles"), (route, "floods")])
-        .map(|(route, how)| {
+    let kind = Some("application/x-www-form-urlencoded");
+    let mut cases = Vec::new();
+    for route in forms() {
+        cases.extend([
+            (route, kind, "hangs", 408),
+            (route, kind, "trickles", 408),
+            (route, kind, "floods", 413),
+        ]);
+    }
+    // A machine's piece of log that never comes whole is asked for again.
+    let log = ROUTES.iter().find(|route| route.who == Who::Machine && route.method == "PATCH").unwrap();
+    cases.push((log, None, "hangs", 408));
+    // At once, since each takes its time.
+    let asking: Vec<_> = cases
+        .into_iter()
+        .map(|(route, kind, how, expected)| {
             let mut world = world.clone();
             tokio::spawn(async move {
                 let token = world.token(route).await;
                 let path = world.path(route, &route.good());
                 let body = world::endless(how, &format!("csrf_token={token}&name="));
-                let kind = Some("application/x-www-form-urlencoded");
                 let answer = world.ask(route, &path, (kind, body)).await;
-                let expected = if how == "floods" { 413 } else { 408 };
                 assert_eq!(answer.status.as_u16(), expected, "{} {how}: {}", route.path, answer.body);
-                is_told(&answer, route.path);
+                if route.who != Who::Machine {
+                    is_told(&answer, route.path);
+                }
             })
         })
         .collect();
-    for task in tasks {
-        task.await.unwrap();
+    for asked in asking {
+        asked.await.unwrap();
     }
-    // A machine's piece of log that never comes whole is asked for again.
-    let mut world = world;
-    let route = ROUTES.iter().find(|route| route.path.ends_with("/log") && route.method == "PATCH").unwrap();
-    let answer = world.ask(route, &route.good(), (None, world::endless("hangs", "some words\n"))).await;
-    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT);
 }
 
 #[tokio::test]
