@@ -3,6 +3,12 @@
 # host, `setup.sh test` for all checks and tests besides, `setup.sh bench` for the measurements. Does nothing,
 # quickly, where all is there.
 set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# What looks for barriers in the pages: one script that the tests run in the browser. Pinned by its content.
+axe_version=4.14.1
+axe_sha512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
+axe=${CARGO_TARGET_DIR:-target}/axe-$axe_version/axe.min.js
 
 run=(
     build-essential # C compiler: SQLite is built into the program
@@ -30,6 +36,17 @@ missing() {
     done
 }
 
+fetch_axe() {
+    local archive
+    scratch=$(mktemp -d)
+    trap 'rm -rf "$scratch"' EXIT
+    archive=$(npm pack --silent --ignore-scripts --pack-destination "$scratch" "axe-core@$axe_version")
+    echo "$axe_sha512  $scratch/$archive" | sha512sum --check --quiet
+    mkdir -p "${axe%/*}"
+    tar -xzOf "$scratch/$archive" package/axe.min.js >"$axe.new"
+    mv "$axe.new" "$axe"
+}
+
 command -v apt-get >/dev/null || {
     echo "This needs Debian or Ubuntu: apt-get is not here." >&2
     exit 1
@@ -48,6 +65,7 @@ test)
         read -ra found <<<"$(browser)"
         packages+=("${found[@]}")
     fi
+    if [[ ! -e $axe ]] && ! command -v npm >/dev/null; then packages+=(npm); fi
     ;;
 bench) packages=("${run[@]}" sqlite3 wrk) ;;
 *)
@@ -62,4 +80,9 @@ if [[ ${#wanted[@]} -gt 0 ]]; then
     as_root apt-get update -qq
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
         -o DPkg::Lock::Timeout=300 "${wanted[@]}" >/dev/null
+fi
+
+if [[ ${1:-run} == test && ! -e $axe ]]; then
+    echo "fetching: axe-core $axe_version"
+    fetch_axe
 fi

@@ -29,7 +29,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use git::Git;
 use remote::RemoteError;
 use scratch::Scratch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use turns::Turns;
 
 use crate::{
@@ -73,9 +73,9 @@ pub struct Finding {
 /// What one look may take, and how many there are at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// All that one look may take, once it is its turn.
+    /// All that one look may take, the wait for its turn included.
     pub time: Duration,
-    /// How long one waits for its turn.
+    /// How long of it one waits for its turn.
     pub wait: Duration,
     /// What is fetched at most, in bytes.
     pub size: u64,
@@ -83,11 +83,12 @@ pub struct Limits {
     pub at_once: usize,
 }
 
-/// 20 seconds are ample for a commit without its big files, and still bearable before a form.
+/// 19 seconds are ample for a commit without its big files, and with all that is around them a person waits for
+/// less than 20. A look of the ordinary kind has its turn late and is still in time.
 impl Default for Limits {
     fn default() -> Self {
-        let time = Duration::from_secs(20);
-        Self { time, wait: time, size: 200 << 20, at_once: 4 }
+        let (time, wait) = (Duration::from_secs(19), Duration::from_secs(14));
+        Self { time, wait, size: 200 << 20, at_once: 4 }
     }
 }
 
@@ -129,7 +130,7 @@ impl Preflight {
 
     /// Looks at the tip of a branch: how it is to be deployed, or what to fix.
     ///
-    /// Takes at most [`Limits::wait`] and then [`Limits::time`]. Dropped before it is done, it ends git and
+    /// Takes at most [`Limits::time`]. Dropped before it is done, it ends git and
     /// removes what was fetched.
     ///
     /// # Errors
@@ -137,13 +138,15 @@ impl Preflight {
     pub async fn plan(&self, request: &Request) -> Result<Plan, Vec<Finding>> {
         let Inner { limits, turns, .. } = &*self.inner;
         let on_repo = |message: &str| vec![Finding { field: Field::Repo, error: NameError::new(message) }];
+        let begin = Instant::now();
         let Ok(_turn) = timeout(limits.wait, turns.take(request.owner)).await else {
             return Err(on_repo("Many repositories are being looked at just now. Try again in a minute."));
         };
-        timeout(limits.time, self.look(request)).await.unwrap_or_else(|_| {
+        let rest = limits.time.saturating_sub(begin.elapsed());
+        timeout(rest, self.look(request)).await.unwrap_or_else(|_| {
             let message = format!(
-                "The repository did not answer in full within {} seconds. Try again in a minute.",
-                limits.time.as_secs()
+                "The repository did not answer in full within {:.0} seconds. Try again in a minute.",
+                rest.as_secs_f64()
             );
             Err(on_repo(&message))
         })

@@ -1,24 +1,43 @@
 //! What happens to every request and answer.
 
-use std::time::Duration;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
-    body::Body,
+    body::{Body, BodyDataStream, HttpBody},
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt, stream};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout_at},
 };
 use tower_http::{
     classify::{ServerErrorsAsFailures, SharedClassifier},
     trace::{DefaultOnResponse, MakeSpan, TraceLayer},
 };
 
-use super::Site;
+use super::{Site, error::Problem};
 
-/// Longest wait for the head of an answer. A look at a repository may take 20 s and first wait for
-/// its turn; everything else is far quicker. Event streams are not touched: their head comes at once.
+/// Longest wait for the head of an answer. A look at a repository may take 20 s with the wait for its
+/// turn; everything else is far quicker. Event streams are not touched: their head comes at once.
 pub const ANSWER: Duration = Duration::from_secs(60);
+
+/// Longest wait for all that a request sends: ample for a form, or a piece of a log, on a bad line.
+const ARRIVAL: Duration = Duration::from_secs(15);
+
+/// How long, and how many bytes, are received that nobody wants any more. Who is cut off while
+/// sending does not read the answer that says why.
+const UNWANTED: (Duration, usize) = (Duration::from_secs(3), 32 << 20);
 
 /// Nothing from elsewhere, nothing inline, and nobody may frame a page.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -96,4 +115,54 @@ pub async fn headers(State(site): State<Site>, request: Request, next: Next) -> 
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     response
+}
+
+/// Bounds how long a request may take to arrive, and lets who sends too much read the answer.
+pub async fn receive(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    let (body, late) = (Arc::new(Mutex::new(body.into_data_stream())), Arc::new(AtomicBool::new(false)));
+    let in_time = in_time(body.clone(), late.clone(), Instant::now() + ARRIVAL);
+    let mut response = next.run(Request::from_parts(parts, in_time)).await;
+    if !response.status().is_client_error() {
+        return response;
+    }
+    if late.load(Ordering::Relaxed) {
+        let title = "This took too long to arrive";
+        let sentence =
+            "Only a part of what was sent came in time. Nothing was changed: go back and try again.";
+        response = Problem::new(StatusCode::REQUEST_TIMEOUT, title, sentence).into_response();
+    } else {
+        let (time, size) = UNWANTED;
+        let _ = timeout_at(Instant::now() + time, receive_unwanted(&body, size)).await;
+    }
+    response
+}
+
+/// The same body, with an error where it is not whole at the deadline.
+fn in_time(body: Arc<Mutex<BodyDataStream>>, late: Arc<AtomicBool>, deadline: Instant) -> Body {
+    Body::from_stream(stream::try_unfold((body, late), move |(body, late)| async move {
+        let piece = timeout_at(deadline, async { body.lock().await.next().await }).await;
+        match piece {
+            Ok(Some(Ok(piece))) => Ok(Some((piece, (body, late)))),
+            Ok(Some(Err(error))) => Err(io::Error::other(error)),
+            Ok(None) => Ok(None),
+            Err(_) => {
+                late.store(true, Ordering::Relaxed);
+                Err(io::ErrorKind::TimedOut.into())
+            }
+        }
+    }))
+}
+
+async fn receive_unwanted(body: &Mutex<BodyDataStream>, most: usize) {
+    let mut size = 0;
+    while size < most {
+        match body.lock().await.next().await {
+            Some(Ok(piece)) => size += piece.len(),
+            _ => return,
+        }
+    }
 }

@@ -57,6 +57,7 @@ pub fn router(site: Site) -> Router {
         .merge(pages)
         .layer(CatchPanicLayer::custom(error::caught))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
+        .layer(from_fn(middleware::receive))
         // Once more for what fails outside of the pages: it has no navigation, but the site's look.
         .layer(from_fn_with_state(site.clone(), error::dress))
         .layer(CompressionLayer::new().compress_when(compressible()))
@@ -79,6 +80,7 @@ pub fn callback_router(site: Site) -> Router {
     Router::new()
         .merge(callback::router())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
+        .layer(from_fn(middleware::receive))
         .merge(fetched::router())
         .layer(CatchPanicLayer::custom(error::caught))
         .layer(middleware::trace())

@@ -7,10 +7,16 @@
 
 mod browser;
 mod crash;
+#[allow(dead_code, reason = "the sweep of pages uses the rest")]
+#[path = "../browser/driver.rs"]
+mod driver;
 mod failures;
 mod fetch;
 mod host;
 mod images;
+#[allow(dead_code, reason = "the sweep of pages uses the rest")]
+#[path = "../browser/keyboard.rs"]
+mod keyboard;
 mod local_cloud;
 mod owners;
 mod person;

@@ -15,7 +15,7 @@ use ec_django_deployer::{
         Database, Dependencies, DeploymentId, Encoding, GitHosts, ImageId, InstanceId, LogKey, NameError,
         Plan, Role, RowId,
     },
-    preflight::{Field, Finding, Request},
+    preflight::{Field, Finding, Preflight, Request},
     spool::{Limits, Spool},
     store::{BakedImage, Overview, Store},
     web::{self, Looker, Settings, Site},
@@ -51,11 +51,19 @@ pub struct Options {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     pub look_takes: Duration,
     pub limits: Limits,
+    /// The one git host of a site that looks at repositories by git; else a stand-in looks.
+    pub git_host: Option<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { secure: false, trusted_proxies: Vec::new(), look_takes: Duration::ZERO, limits: LIMITS }
+        Self {
+            secure: false,
+            trusted_proxies: Vec::new(),
+            look_takes: Duration::ZERO,
+            limits: LIMITS,
+            git_host: None,
+        }
     }
 }
 
@@ -70,7 +78,7 @@ pub async fn spawn_app_with(options: Options) -> App {
     let callbacks = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let callback = format!("http://{}", callbacks.local_addr().unwrap());
-    let git_hosts: GitHosts = "https://github.com".parse().unwrap();
+    let git_hosts: GitHosts = options.git_host.as_deref().unwrap_or("https://github.com").parse().unwrap();
     let settings = Settings {
         public_url: url.clone(),
         callback_url: callback.clone(),
@@ -83,7 +91,7 @@ pub async fn spawn_app_with(options: Options) -> App {
     };
     let looks = Arc::new(AtomicUsize::new(0));
     let tip = Arc::new(Mutex::new(COMMIT.to_owned()));
-    let looker = Looker::Fixed {
+    let stand_in = Looker::Fixed {
         takes: options.look_takes,
         finds: Arc::new({
             let (looks, tip) = (looks.clone(), tip.clone());
@@ -93,6 +101,8 @@ pub async fn spawn_app_with(options: Options) -> App {
             }
         }),
     };
+    let preflight = || Preflight::new(directory.path().join("preflight")).into();
+    let looker = if options.git_host.is_some() { preflight() } else { stand_in };
     let (log_key, shutdown) = (LogKey::new([7; 64]), CancellationToken::new());
     let site = Site::new(store.clone(), looker, log_key.clone(), settings, shutdown.clone());
     for (listener, router) in
@@ -324,7 +334,7 @@ impl Person {
         Answer { status, headers, body }
     }
 
-    fn keep_cookies(&mut self, response: &Response) {
+    pub fn keep_cookies(&mut self, response: &Response) {
         for value in response.headers().get_all("set-cookie") {
             let cookie = value.to_str().unwrap().split(';').next().unwrap();
             let (name, value) = cookie.split_once('=').unwrap();

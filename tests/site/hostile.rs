@@ -1,65 +1,303 @@
-//! Whatever is sent, the site answers with a sentence and never with a fault of its own.
+//! Whatever is sent, the site answers with a sentence, in time, and never with a fault of its own. The table of
+//! routes times the table of hostile values, and each way in which a request can be none.
 
+mod answer;
+mod repositories;
+mod routed;
+mod values;
+mod world;
+
+use ec_django_deployer::domain::Role;
 use reqwest::{Method, StatusCode};
 
-use crate::helpers::{encode, spawn_app};
+use crate::{
+    helpers::{encode, spawn_app},
+    routes::{Gives, ROUTES, Route, Takes, Who},
+};
+use answer::{is_told, keeps_what_was_typed, shows_no_markup};
+use values::{Value, values};
+use world::{World, form};
 
-const NASTY: [&str; 12] = [
-    "",
-    " ",
-    "\0",
-    "'; DROP TABLE instances; --",
-    "<script>alert(1)</script>",
-    "../../../etc/passwd",
-    "%00%0d%0a",
-    "\r\nSet-Cookie: a=b",
-    "\u{202e}\u{feff}\u{1f980}",
-    "{{7*7}}{% raw %}",
-    "$(reboot)`reboot`",
-    "https://user:pass@github.com/a/b?x=1#y",
-];
+fn forms() -> impl Iterator<Item = &'static Route> {
+    ROUTES.iter().filter(|route| route.gives == Gives::Form)
+}
 
-#[tokio::test]
-async fn no_field_of_the_form_makes_a_fault() {
-    let app = spawn_app().await;
-    let mut mira = app.owner("mira").await;
-    for field in ["github_url", "project_name", "name", "branch", "description", "replace"] {
-        let long = "ä".repeat(10_000);
-        for nasty in NASTY.into_iter().chain([long.as_str()]) {
-            let mut fields =
-                vec![("github_url", crate::helpers::REPO), ("project_name", "backend"), ("name", "shop1")];
-            fields.retain(|(name, _)| *name != field);
-            fields.push((field, nasty));
-            let answer = mira.post("/instances/new", &fields).await;
-            let status = answer.status.as_u16();
-            assert!(matches!(status, 303 | 422), "{field} {nasty:?}: {status}");
-            answer.has_not("<script>alert");
-            assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 0);
+/// A body with the token and good values, but `field`, which has `value`.
+fn body_with(token: &str, route: &Route, field: &str, value: &[u8]) -> String {
+    let good = route.fields.iter().filter(|(name, ..)| *name != field).map(|(name, good, _)| (*name, *good));
+    let fields: Vec<_> = [("csrf_token", token)].into_iter().chain(good).collect();
+    format!("{}&{field}={}", encode(&fields), values::encode(value))
+}
+
+/// Whether a field may take the value.
+fn may_take(takes: Takes, value: &[u8]) -> bool {
+    match takes {
+        Takes::Nothing => false,
+        Takes::Empty => value.trim_ascii().is_empty(),
+        Takes::Line => {
+            let text = String::from_utf8_lossy(value);
+            let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            text.chars().count() <= 200 && !text.trim().contains(|c: char| c.is_control() || turns(c))
         }
+        Takes::Text | Takes::Anything | Takes::Secret => true,
     }
 }
 
 #[tokio::test]
-async fn a_form_that_is_none_is_refused() {
+async fn no_field_of_any_form_takes_what_it_should_not() {
+    let mut world = World::new().await;
+    let mut sent = 0;
+    for route in forms() {
+        for (field, _, takes) in route.fields {
+            for (name, value) in values(&world.canary) {
+                let what = format!("{} {}, {field}: {name}", route.method, route.path);
+                let body = body_with(&world.token(route).await, route, field, &value);
+                let answer = world.ask(route, &world.path(route, &route.good()), form(body)).await;
+                sent += 1;
+                shows_no_markup(&answer, &what);
+                if answer.status == StatusCode::SEE_OTHER {
+                    assert!(may_take(*takes, &value), "{what} was taken");
+                    world.look_where_it_went(route, &answer, &what).await;
+                    continue;
+                }
+                is_told(&answer, &what);
+                let text = String::from_utf8_lossy(&value);
+                match takes {
+                    Takes::Secret => {
+                        assert!(text.trim().len() < 8 || !answer.body.contains(&*text), "{what}")
+                    }
+                    Takes::Anything => {}
+                    _ if answer.status == StatusCode::UNPROCESSABLE_ENTITY => {
+                        keeps_what_was_typed(&answer, field, &text, &what);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+    assert!(sent > 300, "{sent}");
+    world.nothing_was_executed();
+}
+
+#[tokio::test]
+async fn no_parameter_of_any_path_or_query_makes_a_fault() {
+    let mut world = World::new().await;
+    for route in ROUTES {
+        for (name, value) in values(&world.canary) {
+            // A path of tens of thousands of bytes is refused before it is anything's.
+            let value = if name == "long" { value[..3000].to_vec() } else { value };
+            let encoded = values::encode(&value);
+            for param in route.params() {
+                let what = format!("{} {}, {param}: {name}", route.method, route.path);
+                let answer = world.send_to(route, &route.at(param, &encoded)).await;
+                shows_no_markup(&answer, &what);
+                assert!(answer.status.is_client_error(), "{what}: {}", answer.status);
+                if route.who != Who::Machine {
+                    is_told(&answer, &what);
+                }
+            }
+            for query in route.query {
+                let what = format!("{} {}?{query}=: {name}", route.method, route.path);
+                let answer = world.send_to(route, &format!("{}?{query}={encoded}", route.good())).await;
+                shows_no_markup(&answer, &what);
+                if answer.status.is_redirection() {
+                    assert!(answer.location().starts_with("/instances"), "{what}: {}", answer.location());
+                } else if !answer.status.is_success() {
+                    is_told(&answer, &what);
+                }
+            }
+        }
+        for query in route.query {
+            let what = format!("{} {}?{query}={query}", route.method, route.path);
+            let answer = world.send_to(route, &format!("{}?{query}=1&{query}=2", route.good())).await;
+            assert!(answer.status.as_u16() < 500, "{what}: {}", answer.status);
+        }
+    }
+    world.nothing_was_executed();
+}
+
+#[tokio::test]
+async fn a_form_that_is_none_is_refused_everywhere() {
+    let mut world = World::new().await;
+    let theirs = world.aiko.token.clone().unwrap();
+    for route in forms() {
+        let path = world.path(route, &route.good());
+        let token = world.token(route).await;
+        let good: Vec<_> = route.fields.iter().map(|(name, good, _)| (*name, *good)).collect();
+        let with = |token: &str| {
+            let fields: Vec<_> = [("csrf_token", token)].into_iter().chain(good.iter().copied()).collect();
+            encode(&fields)
+        };
+        let json = r#"{"csrf_token": "x", "name": {"$ne": null}}"#.to_owned();
+        let multipart =
+            format!("--x\r\nContent-Disposition: form-data; name=\"csrf_token\"\r\n\r\n{token}\r\n--x--\r\n");
+        let urlencoded = "application/x-www-form-urlencoded";
+        let large = encode(&[("csrf_token", &token), ("description", &"x".repeat(10 << 20))]);
+        let mut cases = vec![
+            ("no token", urlencoded, encode(&good), 403),
+            ("an empty token", urlencoded, with(""), 403),
+            ("another one's token", urlencoded, with(&theirs), 403),
+            ("no form", urlencoded, "&&&=".to_owned(), 403),
+            ("half an escape", urlencoded, "%".to_owned(), 403),
+            ("a token that is no text", urlencoded, "csrf_token=%ff%fe".to_owned(), 403),
+            ("10 MB", urlencoded, large, 413),
+            ("JSON", "application/json", json.clone(), 415),
+            ("JSON as a form", urlencoded, json, 403),
+            ("multipart", "multipart/form-data; boundary=x", multipart, 415),
+            ("text", "text/plain", with(&token), 415),
+            ("no type", "", with(&token), 415),
+            ("no type that is known", "\u{fffd}", with(&token), 415),
+        ];
+        if let Some((name, good, _)) = route.fields.first() {
+            cases.push(("a field twice", urlencoded, format!("{}&{name}={good}", with(&token)), 422));
+        }
+        for (name, kind, body, expected) in cases {
+            let what = format!("{}: {name}", route.path);
+            let answer = world.ask(route, &path, (Some(kind), body.into())).await;
+            assert_eq!(answer.status.as_u16(), expected, "{what}: {}", answer.body);
+            is_told(&answer, &what);
+            shows_no_markup(&answer, &what);
+        }
+    }
+    assert_eq!(world.app.store.instances(None).await.unwrap().len(), 1, "nothing was made");
+    assert_eq!(world.app.found("shop1").await.newest.unwrap().number, 1, "nor deployed");
+}
+
+#[tokio::test]
+async fn what_never_ends_is_cut_off_in_time() {
+    let world = World::new().await;
+    let kind = Some("application/x-www-form-urlencoded");
+    let mut cases = Vec::new();
+    for route in forms() {
+        cases.extend([
+            (route, kind, "hangs", 408),
+            (route, kind, "trickles", 408),
+            (route, kind, "floods", 413),
+        ]);
+    }
+    // A machine's piece of log that never comes whole is asked for again.
+    let log = ROUTES.iter().find(|route| route.who == Who::Machine && route.method == "PATCH").unwrap();
+    cases.push((log, None, "hangs", 408));
+    // At once, since each takes its time.
+    let asking: Vec<_> = cases
+        .into_iter()
+        .map(|(route, kind, how, expected)| {
+            let mut world = world.clone();
+            tokio::spawn(async move {
+                let token = world.token(route).await;
+                let path = world.path(route, &route.good());
+                let body = world::endless(how, &format!("csrf_token={token}&name="));
+                let answer = world.ask(route, &path, (kind, body)).await;
+                assert_eq!(answer.status.as_u16(), expected, "{} {how}: {}", route.path, answer.body);
+                if route.who != Who::Machine {
+                    is_told(&answer, route.path);
+                }
+            })
+        })
+        .collect();
+    for asked in asking {
+        asked.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_a_route_has_not_is_told() {
+    let mut world = World::new().await;
+    for route in ROUTES {
+        for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
+            if ROUTES.iter().any(|other| other.path == route.path && other.method == method) {
+                continue;
+            }
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let what = format!("{method} {}", route.path);
+            let answer = world.ask_as(method, route, &route.good(), form(String::new())).await;
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{what}");
+            if route.who != Who::Machine {
+                is_told(&answer, &what);
+            }
+        }
+        let answer = world.ask_as(Method::HEAD, route, &route.good(), form(String::new())).await;
+        assert!(answer.status.as_u16() < 500 && answer.body.is_empty(), "HEAD {}", route.path);
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_learns_nothing() {
+    let world = World::new().await;
+    let mut aiko = world.aiko.clone();
+    let nosuch = aiko.get("/instances/nosuch").await.between("<main", "</main>");
+    for route in ROUTES {
+        let what = format!("{} {}", route.method, route.path);
+        let method = Method::from_bytes(route.method.as_bytes()).unwrap();
+        let form = || {
+            let token = world.aiko.token.clone().unwrap();
+            let fields = route.fields.iter().map(|(name, good, _)| (*name, *good));
+            form(encode(&[("csrf_token", &*token)].into_iter().chain(fields).collect::<Vec<_>>()))
+        };
+        if route.path.starts_with("/instances/{name}") {
+            let answer = world::ask(&mut aiko, method.clone(), &route.good(), form()).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{what} of another person's");
+            is_told(&answer, &what);
+            if answer.header("content-type").starts_with("text/html") {
+                assert_eq!(answer.between("<main", "</main>"), nosuch, "{what} is as if it were not there");
+            }
+        }
+        if route.who == Who::Admin {
+            let answer = world::ask(&mut aiko, method.clone(), &route.good(), form()).await;
+            assert!(matches!(answer.status.as_u16(), 403 | 404), "{what} for no admin: {}", answer.status);
+            is_told(&answer, &what);
+        }
+        if matches!(route.who, Who::SignedIn | Who::Admin) {
+            let mut visitor = world.app.visitor();
+            let answer = world::ask(&mut visitor, method.clone(), &route.good(), form()).await;
+            match answer.status.as_u16() {
+                303 => assert!(answer.location().starts_with("/login"), "{what}: {}", answer.location()),
+                401 | 403 => is_told(&answer, &what),
+                status => panic!("{what} for who is not signed in: {status}"),
+            }
+        }
+        if route.who == Who::Machine {
+            for token in ["", "Bearer ", "Bearer x", "Basic eDp4", "Bearer \u{fffd}"] {
+                let request = world.app.visitor().client.request(method.clone(), world.url_of(route));
+                let answer = request
+                    .header("authorization", token.as_bytes())
+                    .header("upload-offset", "0")
+                    .send()
+                    .await;
+                assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED, "{what}: {token:?}");
+            }
+        }
+    }
+    let found = world.app.found("shop1").await;
+    assert_eq!(
+        (found.instance.wanted, found.newest.unwrap().number),
+        (ec_django_deployer::domain::Wanted::Present, 1)
+    );
+}
+
+#[tokio::test]
+async fn lines_that_are_no_http_are_no_fault() {
     let app = spawn_app().await;
-    let mut mira = app.owner("mira").await;
-    let token = mira.token.clone().unwrap();
-    let twice = encode(&[("csrf_token", &token), ("name", "a1"), ("name", "b2")]);
-    assert_eq!(mira.post_raw("/instances/new", twice).await.status, StatusCode::UNPROCESSABLE_ENTITY);
-    for body in ["", "&&&=", "csrf_token", "%", "csrf_token=%ff%fe"] {
-        assert_eq!(mira.post_raw("/instances/new", body).await.status, StatusCode::FORBIDDEN, "{body:?}");
+    app.person("root", Role::Admin).await;
+    for head in [
+        "GET /static/../../etc/passwd HTTP/1.1",
+        "GET /static/..%2f..%2fsite.db HTTP/1.1",
+        "GET /instances/\u{202e} HTTP/1.1",
+        "GET /\0 HTTP/1.1",
+        "GET http://169.254.169.254/latest HTTP/1.1",
+        "CONNECT 169.254.169.254:80 HTTP/1.1",
+        "TRACE / HTTP/1.1",
+        "GET //evil.example/%2e%2e HTTP/1.1",
+        "\u{1}\u{2}\u{3}",
+    ] {
+        let answer =
+            world::raw(&app, &format!("{head}\r\nHost: evil.example\r\nConnection: close\r\n\r\n")).await;
+        let status: Option<u16> = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+        // What cannot be read as a request at all is answered with a status alone, or not.
+        assert!(status.is_none_or(|status| (300..500).contains(&status)), "{head:?}: {answer}");
+        assert!(!answer.contains("root:") && !answer.contains("SQLite format"), "{head:?}: {answer}");
+        assert!(!answer.to_lowercase().contains("location: //"), "{head:?}: {answer}");
     }
-    let large = encode(&[("csrf_token", &token), ("description", &"x".repeat(70_000))]);
-    let answer = mira.post_raw("/instances/new", large).await;
-    assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
-    answer.has("larger than any form");
-    for kind in ["application/json", "multipart/form-data; boundary=x", "text/plain"] {
-        let request = mira.request(Method::POST, "/instances/new").header("content-type", kind);
-        let answer = mira.send(request.body("{}")).await;
-        assert_eq!(answer.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        answer.has("not a form of this site");
-    }
-    assert!(app.store.instances(None).await.unwrap().is_empty());
 }
 
 #[tokio::test]

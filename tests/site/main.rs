@@ -15,6 +15,7 @@ mod log_protocol;
 mod logs;
 mod power;
 mod preflight;
+mod routes;
 mod samples;
 mod sign_in;
 mod users;

@@ -93,10 +93,15 @@ fn description(typed: &str) -> Result<String, NameError> {
     if text.chars().count() > DESCRIPTION_MAX {
         return Err(NameError::new(format!("At most {DESCRIPTION_MAX} characters.")));
     }
-    if text.contains(char::is_control) {
+    if text.contains(|c: char| c.is_control() || turns_around(c)) {
         return Err(NameError::new("One line of text, without control characters."));
     }
     Ok(text.to_owned())
+}
+
+/// Whether a character changes the direction of the text behind it, on pages that show more than this text.
+fn turns_around(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A field that may be left empty.

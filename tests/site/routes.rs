@@ -1,0 +1,159 @@
+//! Every route of the site, one line each. Whoever adds a route adds its line here, and a line to
+//! [`PARAMS`] where its path has a parameter of a new kind: hostile input and the sweep of pages then
+//! cover it. That none is missing is tested.
+
+/// Who gets an answer at a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Everybody.
+    Anyone,
+    /// Whoever has the set-up link, while there is no user.
+    FirstAdmin,
+    /// Whoever is signed in; of an instance, its owner and admins.
+    SignedIn,
+    /// Admins.
+    Admin,
+    /// A machine with its deployment's token, on the listener for machines.
+    Machine,
+}
+
+/// What a route answers when all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gives {
+    /// A page: the sweep in a browser must have it.
+    Page,
+    /// Something for programs: JSON, events, text, a file, a redirect.
+    Data,
+    /// What follows a form: a redirect, or the page with what to change.
+    Form,
+}
+
+/// What a field takes besides its good value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Nothing: anything hostile is told on the field, with what was typed.
+    Nothing,
+    /// Nothing, or being left empty.
+    Empty,
+    /// Much that is odd and yet legal, as in a branch's name; wherever it is shown, it is text.
+    Text,
+    /// One line of text, of at most 200 characters that can be seen or joined.
+    Line,
+    /// Anything: what it does not know is as if it were not there.
+    Anything,
+    /// A secret: it is never shown again, whatever it is.
+    Secret,
+}
+
+/// A field of a form: its name, a good value, what else it takes.
+pub type Field = (&'static str, &'static str, Takes);
+
+/// A route of the site.
+#[derive(Debug)]
+pub struct Route {
+    pub method: &'static str,
+    /// As it stands in the source.
+    pub path: &'static str,
+    pub who: Who,
+    pub gives: Gives,
+    /// The names that it reads in the query.
+    pub query: &'static [&'static str],
+    pub fields: &'static [Field],
+}
+
+const fn get(path: &'static str, who: Who, gives: Gives, query: &'static [&'static str]) -> Route {
+    Route { method: "GET", path, who, gives, query, fields: &[] }
+}
+
+const fn page(path: &'static str, who: Who, query: &'static [&'static str]) -> Route {
+    get(path, who, Gives::Page, query)
+}
+
+const fn data(path: &'static str, who: Who, query: &'static [&'static str]) -> Route {
+    get(path, who, Gives::Data, query)
+}
+
+const fn form(path: &'static str, who: Who, fields: &'static [Field]) -> Route {
+    Route { method: "POST", path, who, gives: Gives::Form, query: &[], fields }
+}
+
+use Takes::{Anything, Empty, Line, Nothing, Secret, Text};
+use Who::{Anyone, FirstAdmin, Machine, SignedIn};
+
+pub const ROUTES: &[Route] = &[
+    data("/", Anyone, &[]),
+    data("/healthz", Anyone, &[]),
+    data("/favicon.ico", Anyone, &[]),
+    data("/static/{name}", Anyone, &["v"]),
+    page("/login", Anyone, &["next"]),
+    form("/login", Anyone, &[("username", "mira", Nothing), ("password", "a wrong one", Secret)]),
+    form("/logout", SignedIn, &[]),
+    page("/setup", FirstAdmin, &["token"]),
+    form("/setup", FirstAdmin, &[("username", "root-of-all", Nothing), ("password", "short", Secret)]),
+    page("/instances", SignedIn, &["whose"]),
+    data("/events", SignedIn, &["whose"]),
+    page("/instances/new", SignedIn, &["sample", "again"]),
+    form(
+        "/instances/new",
+        SignedIn,
+        &[
+            ("github_url", "https://github.com/example/bookshop", Nothing),
+            ("project_name", "backend", Nothing),
+            ("name", "shop1", Empty),
+            ("branch", "main", Text),
+            ("description", "Books", Line),
+            ("replace", "yes", Anything),
+        ],
+    ),
+    page("/instances/{name}", SignedIn, &["deployment"]),
+    data("/instances/{name}/info", SignedIn, &[]),
+    data("/instances/{name}/log", SignedIn, &["deployment"]),
+    data("/instances/{name}/events", SignedIn, &["kind", "number", "from", "seen"]),
+    form("/instances/{name}/redeploy", SignedIn, &[]),
+    page("/instances/{name}/terminate", SignedIn, &[]),
+    form("/instances/{name}/terminate", SignedIn, &[("confirm", "shop1", Nothing)]),
+    Route {
+        method: "PATCH",
+        path: "/deployments/{id}/log",
+        who: Machine,
+        gives: Gives::Data,
+        query: &[],
+        fields: &[],
+    },
+    data("/deployments/{id}/environment", Machine, &[]),
+];
+
+/// A good value of each parameter, by the beginning of the path it is in.
+const PARAMS: [(&str, &str, &str); 3] =
+    [("/static/", "name", "site.css"), ("/instances/", "name", "shop1"), ("/deployments/", "id", "1")];
+
+impl Route {
+    /// The parameters in its path.
+    pub fn params(&self) -> Vec<&'static str> {
+        self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect()
+    }
+
+    /// Its path with `value`, as it is to stand there, for the parameter `name` and good values for the others.
+    pub fn at(&self, name: &str, value: &str) -> String {
+        let part = |part: &'static str| {
+            let Some(param) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
+                return part;
+            };
+            let good = PARAMS.iter().find(|(path, of, _)| self.path.starts_with(path) && *of == param);
+            good.unwrap_or_else(|| panic!("PARAMS has no {{{param}}} of {}", self.path)).2
+        };
+        let parts = self.path.split('/').map(|text| {
+            if text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) == Some(name) {
+                value.to_owned()
+            } else {
+                part(text).to_owned()
+            }
+        });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// Its path with good values.
+    pub fn good(&self) -> String {
+        self.at("", "")
+    }
+}
