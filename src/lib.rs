@@ -9,6 +9,8 @@ pub mod config;
 pub mod console;
 pub mod domain;
 pub mod keys;
+pub mod logging;
+pub mod metrics;
 pub mod preflight;
 pub mod process;
 pub mod reconciler;

@@ -2,16 +2,23 @@
 
 mod users;
 
-use std::{ffi::OsString, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use ec_django_deployer::{config::Config, console, serve};
-use tracing_subscriber::EnvFilter;
+use ec_django_deployer::{
+    config::Config,
+    console,
+    logging::{self, LogFormat},
+    serve,
+};
 
 /// Puts a Django project on a server of its own from two inputs.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
+    /// How the log is written to standard error.
+    #[arg(long, env = "LOG_FORMAT", global = true, default_value = "text")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -46,11 +53,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    logging::init(arguments.log_format);
     let result = match arguments.command {
         Command::HoldConsole { log, max, command } => {
             return match console::hold(&log, max, &command) {

@@ -126,6 +126,7 @@ fn after(seconds: i64) -> Around {
         started_at: START,
         good: Some(image.clone()),
         newest: Some(image),
+        ready: true,
     }
 }
 

@@ -10,6 +10,7 @@ mod error;
 mod format;
 mod health;
 mod instances;
+mod metrics;
 mod middleware;
 mod page;
 mod site;
@@ -19,7 +20,7 @@ use axum::{
     Router,
     extract::DefaultBodyLimit,
     http::StatusCode,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     response::Redirect,
     routing::get,
 };
@@ -50,8 +51,7 @@ pub fn router(site: Site) -> Router {
         .layer(from_fn_with_state(site.clone(), error::dress))
         .layer(CompressionLayer::new())
         .layer(from_fn_with_state(site.clone(), middleware::headers))
-        .layer(middleware::trace())
-        .layer(from_fn(middleware::identify))
+        .layer(from_fn_with_state(site.metrics.clone(), middleware::observe))
         .with_state(site)
 }
 
@@ -61,7 +61,16 @@ pub fn callback_router(site: Site) -> Router {
         .merge(callback::router())
         .layer(CatchPanicLayer::custom(error::caught))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
-        .layer(middleware::trace())
-        .layer(from_fn(middleware::identify))
+        .layer(from_fn_with_state(site.metrics.clone(), middleware::observe))
         .with_state(site)
+}
+
+/// Requests to `router`, which is none of ours, logged and counted as ours are.
+pub fn observed(site: &Site, router: Router) -> Router {
+    router.layer(from_fn_with_state(site.metrics.clone(), middleware::observe))
+}
+
+/// What those who watch over the site ask, on a listener of its own: counts, for Prometheus.
+pub fn metrics_router(site: Site) -> Router {
+    metrics::router().with_state(site)
 }

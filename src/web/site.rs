@@ -15,6 +15,7 @@ use super::auth::Throttle;
 use super::instances::Streams;
 use crate::{
     domain::{GitHosts, LogKey, Plan},
+    metrics::Metrics,
     preflight::{Finding, Preflight, Request},
     store::Store,
 };
@@ -100,6 +101,7 @@ pub struct Inner {
     pub(super) setup_token: String,
     pub(super) throttle: Throttle,
     pub(super) streams: Streams,
+    pub(super) metrics: Metrics,
 }
 
 impl Site {
@@ -120,7 +122,13 @@ impl Site {
             setup_token: hex::encode(rand::random::<[u8; 24]>()),
             throttle: Throttle::default(),
             streams: Streams::default(),
+            metrics: Metrics::new(),
         }))
+    }
+
+    /// What is counted of the site.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The link that creates the first admin. It is another at each start and works while there is no user.
