@@ -162,6 +162,19 @@ fn a_request_waits_for_its_image_and_fails_only_by_a_bake_that_ended_after_it() 
 }
 
 #[test]
+fn a_request_waits_for_a_cloud_that_cannot_launch_machines_whatever_became_of_a_bake() {
+    let mut work = work(Status::Requested);
+    work.queued = Some(deployment(1, ""));
+    let mut around = Around { ready: false, ..after(1) };
+    assert!(matches!(decide(&work, &Seen::Unknown, &around), Action::Wait(_)));
+    around.good = None;
+    around.newest = Some(image(ImageState::Failed, Some(START.plus_seconds(1))));
+    assert!(matches!(decide(&work, &Seen::Unknown, &around), Action::Wait(_)));
+    work.queued = None;
+    assert!(matches!(decide(&work, &Seen::Unknown, &around), Action::Fail(_)));
+}
+
+#[test]
 fn a_deployment_goes_from_boot_to_its_end() {
     let mut work = work(Status::Booting);
     work.running = Some(running(""));

@@ -13,6 +13,7 @@ mod instances;
 mod metrics;
 mod middleware;
 mod page;
+mod readiness;
 mod site;
 
 pub use auth::{PasswordError, check_password_rules, hash_password};

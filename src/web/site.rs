@@ -40,10 +40,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether the samples are served now.
+    pub(super) fn serves_samples(&self) -> bool {
+        self.serves_samples.load(Ordering::Relaxed)
+    }
+
     /// Where repositories may come from now: the listed hosts, and the samples' where they are ours.
     pub(super) fn git_hosts(&self) -> GitHosts {
         let hosts = self.git_hosts.clone();
-        if !self.serves_samples.load(Ordering::Relaxed) {
+        if !self.serves_samples() {
             return hosts;
         }
         hosts.clone().with_own(&self.callback_url).unwrap_or(hosts)

@@ -13,6 +13,7 @@ use crate::{
         error::WebError,
         format::{ago, count},
         page::{BakeNotice, Shell, page},
+        readiness::{ReadinessNotice, SampleWay},
     },
 };
 
@@ -75,7 +76,9 @@ impl Row {
 /// What the list shows.
 pub struct ListView {
     pub rows: Vec<Row>,
+    pub readiness: Option<ReadinessNotice>,
     pub bake: Option<BakeNotice>,
+    pub sample: SampleWay,
     pub is_admin: bool,
     pub everyones: bool,
 }
@@ -87,7 +90,13 @@ impl ListView {
         let everyones = is_admin && whose.whose != "mine";
         let found = visit.site.store.instances((!everyones).then_some(visit.user.id)).await?;
         let rows = found.into_iter().map(|Overview { instance, newest }| Row { instance, newest }).collect();
-        Ok(Self { rows, bake: BakeNotice::of(&visit.site).await?, is_admin, everyones })
+        let readiness = ReadinessNotice::of(&visit.site);
+        // One reason to wait is enough: without machines there is no bake.
+        let bake = match &readiness {
+            Some(_) => None,
+            None => BakeNotice::of(&visit.site).await?,
+        };
+        Ok(Self { rows, readiness, bake, sample: SampleWay::of(&visit.site), is_admin, everyones })
     }
 
     /// How many there are, in words.

@@ -95,6 +95,9 @@ impl Live {
         if view.bake.is_some() {
             order.push("the golden image's notice".to_owned());
         }
+        if view.readiness.is_some() {
+            order.push("the cloud's notice".to_owned());
+        }
         let parts = html(&Parts { view: &view })?;
         // The first time everything is sent: the page may be older than the stream.
         let same = self.order.as_ref() == Some(&order);

@@ -22,6 +22,7 @@ use crate::{
         error::{Problem, WebError},
         format::{count, field_error},
         page::{Shell, page},
+        readiness::{ReadinessNotice, SampleWay},
     },
 };
 
@@ -153,6 +154,8 @@ struct NewPage {
     hosts: String,
     /// The repository that would be replaced.
     replaces: Option<String>,
+    readiness: Option<ReadinessNotice>,
+    sample: SampleWay,
 }
 
 /// The form with its errors; also the whole content of an empty list.
@@ -336,7 +339,8 @@ async fn form(
     let description = "A repository's URL and the project's name: that is all it takes.";
     let shell = Shell::new(visit, title, description).await?;
     let hosts = visit.site.settings.git_hosts.in_words();
-    page(status, &NewPage { shell, form, hosts, replaces })
+    let (readiness, sample) = (ReadinessNotice::of(&visit.site), SampleWay::of(&visit.site));
+    page(status, &NewPage { shell, form, hosts, replaces, readiness, sample })
 }
 
 /// A problem of a form that has no field for it.

@@ -83,6 +83,8 @@ pub struct View {
     pub image: Option<Image>,
     /// The bake that the launch waits for.
     pub bake: Option<Image>,
+    /// Why the launch waits: no machines can be launched now.
+    pub not_ready: Option<String>,
     pub kind: Kind,
     pub log: Tail,
     pub failure: Option<Card>,
@@ -124,7 +126,11 @@ impl View {
             Some(id) => store.image(id).await?,
             None => None,
         };
-        let waits = instance.status == Status::Requested && store.newest_good_image().await?.is_none();
+        let readiness = store.readiness();
+        let not_ready = readiness.reason().filter(|_| instance.status == Status::Requested).map(str::to_owned);
+        let waits = instance.status == Status::Requested
+            && not_ready.is_none()
+            && store.newest_good_image().await?.is_none();
         let bake = if waits { store.newest_image().await? } else { None };
         let mut view = Self {
             is_own: instance.owner == visit.user.id,
@@ -134,6 +140,7 @@ impl View {
             history,
             image,
             bake,
+            not_ready,
             kind,
             log: Tail::default(),
             failure: None,
@@ -294,6 +301,7 @@ impl View {
         let report = self.shown.as_ref().map(|shown| &shown.report);
         let baking = self.bake.as_ref().is_some_and(|bake| bake.state == ImageState::Baking);
         match self.instance.status {
+            Status::Requested if self.not_ready.is_some() => "Waiting for the cloud".to_owned(),
             Status::Requested if baking => "Waiting for the golden image".to_owned(),
             Status::Requested if self.bake.is_some() => "No golden image to boot from".to_owned(),
             Status::Requested => "Waiting for its turn".to_owned(),
@@ -311,6 +319,9 @@ impl View {
     /// How far that is, as HTML.
     pub fn of_line(&self) -> String {
         let so_far = elapsed(self.instance.status_since);
+        if let Some(reason) = &self.not_ready {
+            return format!("No machines can be launched now. {} It goes on by itself once this is cured.", rich(reason));
+        }
         match (self.instance.status, &self.bake) {
             (Status::Requested, Some(bake)) => bake_in_words(bake),
             (Status::Booting, _) => format!("The machine has not reported yet, {so_far} so far"),
@@ -403,6 +414,9 @@ impl View {
             return log_html::for_pre(&self.log.html);
         }
         match (self.kind, self.instance.status) {
+            (Kind::Working, Status::Requested) if self.not_ready.is_some() => {
+                "<i>The machine is launched as soon as the cloud can launch machines.</i>\n".to_owned()
+            }
             (Kind::Working, Status::Requested) if self.bake.is_some() => {
                 "<i>The machine is launched as soon as the golden image is good.</i>\n".to_owned()
             }
