@@ -7,6 +7,7 @@
 pub mod cloud;
 pub mod config;
 pub mod console;
+pub mod doctor;
 pub mod domain;
 pub mod keys;
 pub mod logging;

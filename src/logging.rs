@@ -22,6 +22,8 @@ pub fn init(format: LogFormat) {
     match format {
         LogFormat::Text => log.with_ansi(stderr().is_terminal()).init(),
         // The span with the request's id is the current one; there is never another around it that matters.
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(true).with_current_span(false).init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_span_list(true).with_current_span(false).init()
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use ec_django_deployer::{
     config::Config,
-    console,
+    console, doctor,
     logging::{self, LogFormat},
     serve,
 };
@@ -34,6 +34,8 @@ enum Command {
         #[command(subcommand)]
         command: users::UserCommand,
     },
+    /// Say whether this host can run the site and its machines, and what to do where it cannot.
+    Doctor(#[command(flatten)] Config),
     /// Bake a golden image now.
     Bake(#[command(flatten)] Config),
     /// Hold a local machine's terminal; the site starts this itself.
@@ -61,16 +63,23 @@ fn main() -> ExitCode {
                 Err(error) => fail(&error),
             };
         }
-        Command::Serve(config) => run(serve::serve(config)),
-        Command::Bake(config) => run(serve::bake(config)),
-        Command::User { config, command } => run(users::run(config, command)),
+        Command::Doctor(config) => {
+            run(doctor::doctor(config)).map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Serve(config) => run(serve::serve(config)).map(done),
+        Command::Bake(config) => run(serve::bake(config)).map(done),
+        Command::User { config, command } => run(users::run(config, command)).map(done),
     };
-    result.map_or_else(|error| fail(error.as_ref()), |()| ExitCode::SUCCESS)
+    result.unwrap_or_else(|error| fail(error.as_ref()))
 }
 
-fn run<E: std::error::Error + 'static>(
-    work: impl Future<Output = Result<(), E>>,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+fn run<T, E: std::error::Error + 'static>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(work)?)
 }

@@ -8,8 +8,8 @@ use std::{
 
 use nix::sys::resource::{Resource, UsageWho, getrlimit, getrusage};
 use prometheus::{
-    Counter, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    Counter, Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use crate::{
@@ -131,7 +131,12 @@ impl Metrics {
         let registry = Registry::new();
         let r = &registry;
         let inner = Inner {
-            requests: counters(r, "http_requests_total", "Requests answered.", &["method", "route", "status"])?,
+            requests: counters(
+                r,
+                "http_requests_total",
+                "Requests answered.",
+                &["method", "route", "status"],
+            )?,
             request_seconds: histogram(
                 r,
                 "http_request_duration_seconds",
@@ -158,7 +163,13 @@ impl Metrics {
                 &STEP_BOUNDS,
             )?,
             bakes: counters(r, "bakes_total", "Bakes of golden images that ended.", &["result"])?,
-            bake_seconds: histogram(r, "bake_duration_seconds", "Time of a bake.", &["result"], &LONG_BOUNDS)?,
+            bake_seconds: histogram(
+                r,
+                "bake_duration_seconds",
+                "Time of a bake.",
+                &["result"],
+                &LONG_BOUNDS,
+            )?,
             steps: counters(r, "reconciler_steps_total", "Steps of the reconciler.", &["action"])?,
             step_errors: counter(
                 r,

@@ -179,7 +179,8 @@ pub async fn bake(config: Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
+/// The cloud of the settings. Does nothing there yet.
+pub(crate) fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
     match config.cloud {
         CloudKind::Local => Ok(Cloud::Local(Local::new(LocalConfig {
             state_dir: std::path::absolute(config.state_dir.join("local")).map_err(ServeError::State)?,

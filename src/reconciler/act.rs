@@ -6,7 +6,8 @@ use super::{Action, BOOT_SECONDS, Next, Reconciler};
 use crate::{
     cloud::{CloudError, LaunchRequest, Retry},
     domain::{
-        Deployment, DeploymentId, Failure, InstanceId, Line, Outcome, Report, Status, Step, Timestamp, parse_line,
+        Deployment, DeploymentId, Failure, InstanceId, Line, Outcome, Report, Status, Step, Timestamp,
+        parse_line,
     },
     metrics::Launch,
     store::{Attempt, StoreError, Work},

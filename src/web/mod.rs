@@ -18,11 +18,7 @@ mod site;
 
 pub use auth::{PasswordError, check_password_rules, hash_password};
 use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    http::StatusCode,
-    middleware::from_fn_with_state,
-    response::Redirect,
+    Router, extract::DefaultBodyLimit, http::StatusCode, middleware::from_fn_with_state, response::Redirect,
     routing::get,
 };
 pub use site::{Finds, Inner, Looker, Settings, Site};

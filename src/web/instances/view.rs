@@ -127,7 +127,8 @@ impl View {
             None => None,
         };
         let readiness = store.readiness();
-        let not_ready = readiness.reason().filter(|_| instance.status == Status::Requested).map(str::to_owned);
+        let not_ready =
+            readiness.reason().filter(|_| instance.status == Status::Requested).map(str::to_owned);
         let waits = instance.status == Status::Requested
             && not_ready.is_none()
             && store.newest_good_image().await?.is_none();
@@ -320,7 +321,10 @@ impl View {
     pub fn of_line(&self) -> String {
         let so_far = elapsed(self.instance.status_since);
         if let Some(reason) = &self.not_ready {
-            return format!("No machines can be launched now. {} It goes on by itself once this is cured.", rich(reason));
+            return format!(
+                "No machines can be launched now. {} It goes on by itself once this is cured.",
+                rich(reason)
+            );
         }
         match (self.instance.status, &self.bake) {
             (Status::Requested, Some(bake)) => bake_in_words(bake),
