@@ -7,6 +7,7 @@
 
 mod browser;
 mod crash;
+mod doctor;
 mod failures;
 mod host;
 mod local_cloud;

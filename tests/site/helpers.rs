@@ -30,6 +30,8 @@ pub const REPO: &str = "https://github.com/example/bookshop";
 pub struct App {
     pub url: String,
     pub callback: String,
+    /// The listener of the metrics.
+    pub metrics: String,
     pub site: Site,
     pub store: Store,
     pub log_key: LogKey,
@@ -46,11 +48,12 @@ pub struct Options {
     pub secure: bool,
     pub trusted_proxies: Vec<std::net::IpAddr>,
     pub look_takes: Duration,
+    pub serves_samples: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { secure: false, trusted_proxies: Vec::new(), look_takes: Duration::ZERO }
+        Self { secure: false, trusted_proxies: Vec::new(), look_takes: Duration::ZERO, serves_samples: true }
     }
 }
 
@@ -63,6 +66,8 @@ pub async fn spawn_app_with(options: Options) -> App {
     let store = Store::open(&format!("sqlite://{}/site.db", directory.path().display())).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let callbacks = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let watchers = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let metrics = format!("http://{}", watchers.local_addr().unwrap());
     let url = format!("http://{}", listener.local_addr().unwrap());
     let callback = format!("http://{}", callbacks.local_addr().unwrap());
     let git_hosts: GitHosts = "https://github.com".parse().unwrap();
@@ -70,7 +75,7 @@ pub async fn spawn_app_with(options: Options) -> App {
         public_url: url.clone(),
         callback_url: callback.clone(),
         git_hosts,
-        serves_samples: Arc::new(true.into()),
+        serves_samples: Arc::new(options.serves_samples.into()),
         trusted_proxies: options.trusted_proxies,
         cloud: "local",
         secure_cookies: options.secure,
@@ -89,9 +94,11 @@ pub async fn spawn_app_with(options: Options) -> App {
     };
     let (log_key, shutdown) = (LogKey::new([7; 64]), CancellationToken::new());
     let site = Site::new(store.clone(), looker, log_key.clone(), settings, shutdown.clone());
-    for (listener, router) in
-        [(listener, web::router(site.clone())), (callbacks, web::callback_router(site.clone()))]
-    {
+    for (listener, router) in [
+        (listener, web::router(site.clone())),
+        (callbacks, web::callback_router(site.clone())),
+        (watchers, web::metrics_router(site.clone())),
+    ] {
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -100,7 +107,7 @@ pub async fn spawn_app_with(options: Options) -> App {
                 .unwrap();
         });
     }
-    App { url, callback, site, store, log_key, shutdown, looks, tip, _directory: directory }
+    App { url, callback, metrics, site, store, log_key, shutdown, looks, tip, _directory: directory }
 }
 
 /// What the stand-in for preflight finds: a project in every repository, under any name but `shop`,
@@ -273,6 +280,10 @@ pub fn encode(fields: &[(&str, &str)]) -> String {
 }
 
 impl Person {
+    pub fn new(url: String, client: reqwest::Client, cookies: BTreeMap<String, String>) -> Self {
+        Self { url, client, cookies, token: None }
+    }
+
     pub async fn get(&mut self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }

@@ -28,7 +28,7 @@ impl Reached {
     pub(super) fn in_words(self) -> &'static str {
         match self {
             Self::Yes => "answers",
-            Self::Unknown => "is a name that DNS does not know",
+            Self::Unknown => "cannot be resolved: DNS does not know its name",
             Self::Silent => "does not answer: there is no route, or a firewall drops it",
             Self::Untrusted => "answers with a certificate that is not trusted",
             Self::Refused => "is refused by something on the way, or does not work",

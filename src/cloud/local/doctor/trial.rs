@@ -116,23 +116,32 @@ impl<'a> Trial<'a> {
         cleared
     }
 
-    /// Looks from inside.
+    /// Looks from inside; at what does not answer there, from the host as well.
     fn examine(&self) {
         let (look, address) = (self.look, self.address);
-        let kinds = CloneFlags::CLONE_NEWNS;
-        let looked = apart(kinds, || {
+        let looked = apart(CloneFlags::CLONE_NEWNS, || {
             self.enter()?;
             self.site();
             self.names();
-            self.ways_out();
-            Ok::<_, std::io::Error>(())
+            let all = ways_out(look);
+            Ok::<_, std::io::Error>(ask(all))
         });
-        let looked = looked.map_err(std::io::Error::from).and_then(|looked| looked);
-        if let Err(error) = looked {
-            look.bad(
+        match looked.map_err(std::io::Error::from).and_then(|looked| looked) {
+            Ok(asked) => {
+                let (well, ill): (Vec<_>, Vec<_>) =
+                    asked.into_iter().partition(|(_, _, reached)| *reached == Reached::Yes);
+                for (way, url, _) in &well {
+                    look.ok(format!("{} answers a machine: {url}", way.name()));
+                }
+                let here = ask(ill.iter().map(|(way, url, _)| (*way, url.clone())).collect());
+                for ((way, url, there), (_, _, here)) in ill.into_iter().zip(here) {
+                    way.tell(look, &url, there, here);
+                }
+            }
+            Err(error) => look.bad(
                 format!("the network of a machine at {address} cannot be entered: {error}"),
                 "use a kernel of the distribution, on the host itself or in a virtual machine",
-            );
+            ),
         }
     }
 
@@ -207,23 +216,35 @@ impl<'a> Trial<'a> {
             look.bad(what, cure);
         }
     }
+}
 
-    /// What machines fetch from: all at once, since one that is silent takes seconds.
-    fn ways_out(&self) {
-        let look = self.look;
-        let release = Release::read().ok();
-        let mirror = release.map(|release| Sources::read(release.distribution).mirror);
-        let mut all = vec![(Way::Registry, registry())];
-        all.extend(mirror.map(|mirror| (Way::Mirror, mirror)));
-        all.extend(look.git_hosts.iter().map(|url| (Way::GitHost, url.clone())));
-        let reached: Vec<_> = thread::scope(|scope| {
-            let asked: Vec<_> = all.iter().map(|(_, url)| scope.spawn(|| fetch(url))).collect();
-            asked.into_iter().map(|one| one.join().unwrap_or(Reached::Silent)).collect()
-        });
-        for ((way, url), reached) in all.iter().zip(reached) {
-            way.tell(look, url, reached);
-        }
-    }
+/// What machines fetch from.
+fn ways_out(look: &Look<'_>) -> Vec<(Way, String)> {
+    let mirror = Release::read().ok().map(|release| Sources::read(release.distribution).mirror);
+    let mut all = vec![(Way::Registry, registry())];
+    all.extend(mirror.map(|mirror| (Way::Mirror, mirror)));
+    all.extend(look.git_hosts.iter().map(|url| (Way::GitHost, url.clone())));
+    all
+}
+
+/// Asks all at once, since one that is silent takes seconds.
+fn ask(all: Vec<(Way, String)>) -> Vec<(Way, String, Reached)> {
+    thread::scope(|scope| {
+        let asked: Vec<_> = all
+            .into_iter()
+            .map(|(way, url)| {
+                let asked = scope.spawn({
+                    let url = url.clone();
+                    move || fetch(&url)
+                });
+                (way, url, asked)
+            })
+            .collect();
+        asked
+            .into_iter()
+            .map(|(way, url, asked)| (way, url, asked.join().unwrap_or(Reached::Silent)))
+            .collect()
+    })
 }
 
 /// Takes the network away, and what was made for it.
@@ -265,11 +286,14 @@ impl Way {
         }
     }
 
-    fn tell(self, look: &Look<'_>, url: &str, reached: Reached) {
-        if reached == Reached::Yes {
-            return look.ok(format!("{} answers a machine: {url}", self.name()));
-        }
-        let what = format!("from a machine, {} {url} {}", self.name(), reached.in_words());
+    /// Tells what does not answer a machine; `here` is what it answers this host.
+    fn tell(self, look: &Look<'_>, url: &str, there: Reached, here: Reached) {
+        let also = if here == Reached::Yes {
+            "this host reaches it, so that something between the two keeps machines from it"
+        } else {
+            "this host does not reach it either"
+        };
+        let what = format!("from a machine, {} {url} {}; {also}", self.name(), there.in_words());
         match self {
             Self::Registry => look.bad(what, "let machines reach it, or name another index in /etc/pip.conf"),
             Self::Mirror => look.bad(what, "let machines reach it: golden images are baked from it"),
