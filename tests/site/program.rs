@@ -80,7 +80,7 @@ impl Program {
         });
         let link = tokio::time::timeout(Duration::from_secs(60), link).await.unwrap().unwrap();
         let url = format!("http://127.0.0.1:{port}");
-        let mut program = Self { url, link: String::new(), log, child, directory: directory };
+        let mut program = Self { url, link: String::new(), log, child, directory };
         program.link = link.unwrap_or_else(|| panic!("the site did not start:\n{}", program.log()));
         program
     }

@@ -82,7 +82,10 @@ impl Network<'_> {
         let (gateway, prefix) = (self.config.gateway, self.config.prefix);
         self.refuse_overlap()?;
         if !device(bridge).exists() {
-            run(tool("ip").args(["link", "add", "name", bridge, "type", "bridge"]))?;
+            // Else it would take the lowest one of its cables, another with a machine that comes or goes, and who
+            // remembers the former would not reach it for a while.
+            let own = hardware_address(gateway);
+            run(tool("ip").args(["link", "add", "name", bridge, "address", &own, "type", "bridge"]))?;
         } else if !self.is_ours()? {
             return Err(CloudError::never(format!(
                 "The network device {bridge} belongs to something else on this host: choose another name for \

@@ -18,7 +18,7 @@ use nix::{
 };
 
 use super::{LocalConfig, paths::Paths};
-use crate::cloud::{CloudError, Finding};
+use crate::cloud::{CloudError, Finding, Retry};
 
 /// A look under way.
 pub(super) struct Look<'a> {
@@ -67,15 +67,16 @@ impl Look<'_> {
 
 const AS_ROOT: &str = "run it as root with the site's settings: sudo -E ec-deployer doctor";
 
-/// A cloud's sentence as what was seen and its cure, which follows a colon in most.
+/// What was seen, and what to do: a refusal says both, with a colon between them; what may pass says what a tool said.
 fn parts(error: &CloudError) -> (String, String) {
-    let mut what = error.sentence.clone();
-    if let Some(cause) = &error.cause {
-        what = format!("{} ({cause})", what.trim_end_matches('.'));
-    }
-    match error.sentence.split_once(": ") {
-        Some((_, cure)) => (what, cure.to_owned()),
-        None => (what, "the words in parentheses come from this host: look there".to_owned()),
+    let (what, cure) = match error.sentence.split_once(": ") {
+        Some((what, cure)) if error.retry == Retry::Never => (what, cure),
+        _ => (error.sentence.as_str(), "see what this host's log (journalctl, dmesg) says of it"),
+    };
+    let what = what.trim_end_matches('.');
+    match &error.cause {
+        Some(cause) => (format!("{what} ({cause})"), cure.to_owned()),
+        None => (what.to_owned(), cure.to_owned()),
     }
 }
 
@@ -100,9 +101,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cure_follows_a_colon() {
+    fn a_cure_follows_a_refusals_colon() {
         let error = CloudError::never("The bridge is another's: choose another LOCAL_BRIDGE.");
-        assert_eq!(parts(&error).1, "choose another LOCAL_BRIDGE.");
+        assert_eq!(
+            parts(&error),
+            ("The bridge is another's".to_owned(), "choose another LOCAL_BRIDGE.".to_owned())
+        );
+        let error = CloudError::later("ip failed on this host: RTNETLINK answers: Operation not permitted");
+        assert!(parts(&error).0.ends_with("Operation not permitted"));
         let error = CloudError::later("It failed.").because("EPERM");
         assert_eq!(parts(&error).0, "It failed (EPERM)");
     }
