@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use reqwest::StatusCode;
@@ -14,7 +14,7 @@ use crate::{
     program::Program,
 };
 
-/// What this test's thread logs, every task of its site included.
+/// What all tests of this program log. The store's threads take part, so that a test cannot have a log of its own.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
 
@@ -38,6 +38,20 @@ impl<'a> MakeWriter<'a> for Captured {
 }
 
 impl Captured {
+    /// From the first call on.
+    fn all() -> Self {
+        static ALL: LazyLock<Captured> = LazyLock::new(|| {
+            let log = Captured::default();
+            tracing_subscriber::fmt()
+                .with_env_filter("debug,ec_django_deployer=trace")
+                .with_ansi(false)
+                .with_writer(log.clone())
+                .init();
+            log
+        });
+        ALL.clone()
+    }
+
     fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
@@ -48,35 +62,31 @@ impl Captured {
         let text = self.text();
         let lines: Vec<_> =
             text.lines().filter(|line| words.iter().all(|word| line.contains(word))).collect();
-        assert_eq!(lines.len(), 1, "{words:?} in:\n{text}");
+        assert_eq!(lines.len(), 1, "{words:?} in {lines:#?}");
         lines[0].to_owned()
     }
 }
 
 #[tokio::test]
 async fn every_request_has_a_line_and_no_secret_is_in_any() {
-    let log = Captured::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(log.clone())
-        .finish();
-    let _while_this_test_runs = tracing::subscriber::set_default(subscriber);
+    let log = Captured::all();
     let app = spawn_app().await;
 
     let setup = app.site.setup_link();
     let mut visitor = app.visitor();
-    visitor.get(setup.strip_prefix(&app.url).unwrap()).await;
+    let setup_path = setup.strip_prefix(&app.url).unwrap();
+    visitor.get(setup_path).await;
     let setup_form = visitor.token.clone().unwrap();
+    visitor.post(setup_path, &[("username", "eve"), ("password", PASSWORD)]).await;
     let mut mira = app.owner("mira").await;
     let form = mira.get("/instances/new?again=query-of-mine").await;
     assert_eq!(form.status, StatusCode::NOT_FOUND);
-    mira.deploy("shop").await;
-    let page = mira.get("/instances/shop?deployment=1").await;
+    mira.deploy("shop-of-logs").await;
+    let page = mira.get("/instances/shop-of-logs?deployment=1").await;
     let wrong = mira.post("/instances/new", &[("github_url", REPO), ("project_name", "shop")]).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
 
-    let deployment = app.deploying("shop").await;
+    let deployment = app.deploying("shop-of-logs").await;
     let token = app.log_key.token(deployment);
     let client = reqwest::Client::new();
     let sent = client
@@ -98,17 +108,24 @@ async fn every_request_has_a_line_and_no_secret_is_in_any() {
 
     // Found by the number that the answer has, with who asked for what.
     let line = log.line(&["answered", page.header("x-request-id")]);
-    for word in
-        ["method=GET", "path=\"/instances/shop\"", "user=mira", "status=200", "/instances/{name}", "ms="]
-    {
+    for word in [
+        "method=GET",
+        "path=\"/instances/shop-of-logs\"",
+        "user=mira",
+        "status=200",
+        "/instances/{name}",
+        "ms=",
+    ] {
         assert!(line.contains(word), "{word} is not in {line}");
     }
     let line = log.line(&["answered", wrong.header("x-request-id")]);
     assert!(line.contains("status=422") && line.contains("method=POST"), "{line}");
     let line = log.line(&["answered", sent.headers()["x-request-id"].to_str().unwrap()]);
     assert!(line.contains("status=204") && line.contains("/deployments/{id}/log"), "{line}");
-    log.line(&["answered", "status=401"]);
+    let line = log.line(&["answered", refused.headers()["x-request-id"].to_str().unwrap()]);
+    assert!(line.contains("status=401"), "{line}");
 
+    log.line(&["a form was accepted", "instance=shop-of-logs", "user=mira", "path=\"/instances/new\""]);
     let session = mira.cookies["ec-session"].clone();
     let csrf = mira.token.clone().unwrap();
     let setup_token = setup.split_once("token=").unwrap().1.to_owned();
@@ -126,7 +143,9 @@ async fn every_request_has_a_line_and_no_secret_is_in_any() {
         "query-of-a-machine",
         "$argon2",
     ] {
-        assert!(secret.len() > 6 && !text.contains(secret), "{secret:?} is in the log:\n{text}");
+        assert!(secret.len() > 6, "{secret:?} would be found by chance");
+        let leaks: Vec<_> = text.lines().filter(|line| line.contains(secret)).collect();
+        assert!(leaks.is_empty(), "{secret:?} is in {leaks:#?}");
     }
 }
 
@@ -136,9 +155,7 @@ fn encoded(text: &str) -> String {
 
 #[tokio::test]
 async fn the_number_on_an_error_page_finds_its_cause() {
-    let log = Captured::default();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log.clone()).finish();
-    let _while_this_test_runs = tracing::subscriber::set_default(subscriber);
+    let log = Captured::all();
     let app = spawn_app().await;
     let mut mira = app.owner("mira").await;
     app.store.close().await;
@@ -151,7 +168,7 @@ async fn the_number_on_an_error_page_finds_its_cause() {
     let text = log.text();
     let cause =
         text.lines().any(|line| line.contains(number) && line.contains("ERROR") && line.contains("closed"));
-    assert!(cause, "{text}");
+    assert!(cause, "no cause of {number}");
 }
 
 #[tokio::test]

@@ -1,10 +1,22 @@
 //! A host that cannot run machines: the site is there, says so and why, and goes on once it is cured.
 
-use ec_django_deployer::{domain::Readiness, store::Change};
+use std::time::Duration;
+
+use ec_django_deployer::{
+    cloud::{
+        Cloud,
+        local::{Local, LocalConfig},
+    },
+    domain::{Readiness, Status},
+    reconciler::{self, Baker, Reconciler},
+    store::Change,
+};
 use reqwest::StatusCode;
 
-use crate::helpers::{Options, spawn_app, spawn_app_with};
-use crate::program::Program;
+use crate::{
+    helpers::{Options, spawn_app, spawn_app_with},
+    program::Program,
+};
 
 const WHY: &str = "This host lacks tools that local machines need: apt-get install mmdebstrap";
 
@@ -52,6 +64,67 @@ async fn where_machines_can_be_launched_the_sample_is_offered() {
     let mut mira = app.owner("mira").await;
     mira.get("/instances").await.has(r#"href="/instances/new?sample=guestbook""#);
     mira.get("/instances/new").await.has(r#"href="/instances/new?sample=guestbook""#);
+}
+
+/// The reconciler over a cloud that was never prepared, which launches nothing: each try is told to wait.
+#[tokio::test]
+async fn what_waits_for_the_cure_goes_on_by_itself() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    let image = app.store.begin_image("script").await.unwrap();
+    app.store.end_image(image, Ok(("img-1", "Debian GNU/Linux 12"))).await.unwrap();
+    app.store.set_readiness(Readiness::NotReady(WHY.to_owned()));
+    mira.deploy("shop").await;
+    let place = tempfile::tempdir().unwrap();
+    let cloud = Cloud::Local(Local::new(LocalConfig {
+        state_dir: place.path().join("local"),
+        bridge: "ecsitetest0".to_owned(),
+        gateway: "10.199.199.1".parse().unwrap(),
+        prefix: 24,
+        callback_port: 8001,
+        site: app.store.site().await.unwrap(),
+        program: "/nonexistent".into(),
+        copy_host_trust: false,
+    }));
+    let baker = Baker::new(app.store.clone(), cloud.clone());
+    let settings = reconciler::Settings {
+        site: app.store.site().await.unwrap(),
+        callback_url: app.callback.clone(),
+        parallel: 2,
+    };
+    let reconciler = Reconciler::new(app.store.clone(), cloud, app.log_key.clone(), baker, settings).unwrap();
+    let running = tokio::spawn(reconciler.with_metrics(app.site.metrics().clone()).run(app.shutdown.clone()));
+
+    let count = async |sample: &str| {
+        let text = reqwest::get(format!("{}/metrics", app.metrics)).await.unwrap().text().await.unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(sample)).map(str::trim);
+        line.map_or(0.0, |value| value.parse::<f64>().unwrap())
+    };
+    let waits = r#"ec_deployer_reconciler_steps_total{action="wait"}"#;
+    until(async || count(waits).await >= 1.0).await;
+    assert_eq!(app.found("shop").await.instance.status, Status::Requested);
+    assert_eq!(count("ec_deployer_attempts_total").await, 0.0);
+
+    // At once, and not when the wait that it was told is over.
+    app.store.set_readiness(Readiness::Ready);
+    until(async || app.found("shop").await.instance.notice.is_some()).await;
+    assert_eq!(app.found("shop").await.instance.status, Status::Launching);
+    assert_eq!(count("ec_deployer_attempts_total").await, 1.0);
+    assert!(count(r#"ec_deployer_launches_total{result="retried"}"#).await >= 1.0);
+    assert!(count("ec_deployer_cloud_retries_total").await >= 1.0);
+    assert_eq!(count(r#"ec_deployer_launches_total{result="launched"}"#).await, 0.0);
+    app.shutdown.cancel();
+    running.await.unwrap();
+}
+
+/// Waits until it is so, at most ten seconds.
+async fn until(so: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(10), async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    waited.await.expect("it comes about");
 }
 
 /// The program itself as an account without rights, which cannot run machines.

@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use serde::Deserialize;
+use tracing::Instrument;
 
 use super::find;
 use crate::{
@@ -237,7 +238,8 @@ async fn create(
     let request = Request { owner: visit.user.id, repo, project, branch };
     let replace = typed.replace == "yes";
     // On its own, so that what was sent is done though the browser went away meanwhile.
-    let answer = tokio::spawn(look_and_submit(site, request, wish, replace, received_at)).await??;
+    let answer =
+        tokio::spawn(look_and_submit(site, request, wish, replace, received_at).in_current_span()).await??;
     let replaces = match answer {
         Answer::Done(submitted) => {
             return Ok(Redirect::to(&format!("/instances/{}", submitted.name)).into_response());
