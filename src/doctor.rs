@@ -34,7 +34,7 @@ pub async fn doctor(config: Config) -> Result<bool, ServeError> {
     tokio::pin!(look);
     let mut interrupted = tokio::signal::unix::signal(SignalKind::interrupt()).map_err(ServeError::State)?;
     let mut terminated = tokio::signal::unix::signal(SignalKind::terminate()).map_err(ServeError::State)?;
-    let mut ended = false;
+    let (mut ended, mut whole) = (false, true);
     loop {
         tokio::select! {
             // What comes is printed before the end is looked at.
@@ -42,16 +42,16 @@ pub async fn doctor(config: Config) -> Result<bool, ServeError> {
             Some(finding) = findings.recv() => tally.tell(&finding)?,
             () = &mut look, if !ended => ended = true,
             // What was laid for the look is taken away first.
-            _ = interrupted.recv() => findings.close(),
-            _ = terminated.recv() => findings.close(),
+            _ = interrupted.recv() => { whole = false; findings.close() }
+            _ = terminated.recv() => { whole = false; findings.close() }
             else => break,
         }
         if ended && findings.is_empty() {
             break;
         }
     }
-    tally.sum_up()?;
-    Ok(tally.bad == 0)
+    tally.sum_up(whole)?;
+    Ok(whole && tally.bad == 0)
 }
 
 /// How many findings there were of which gravity.
@@ -72,9 +72,11 @@ impl Tally {
         writeln!(io::stdout().lock(), "{finding}").map_err(ServeError::State)
     }
 
-    fn sum_up(&self) -> Result<(), ServeError> {
+    fn sum_up(&self, whole: bool) -> Result<(), ServeError> {
         let Self { ok, warn, bad } = self;
-        writeln!(io::stdout().lock(), "{ok} ok, {warn} to look at, {bad} bad").map_err(ServeError::State)
+        let broken_off = if whole { "" } else { "; it was broken off" };
+        writeln!(io::stdout().lock(), "{ok} ok, {warn} to look at, {bad} bad{broken_off}")
+            .map_err(ServeError::State)
     }
 }
 
