@@ -17,6 +17,10 @@ pub struct Config {
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000")]
     pub listen: SocketAddr,
 
+    /// Address and port of the metrics, for Prometheus; they are not served where it is left out.
+    #[arg(long, env = "METRICS_LISTEN")]
+    pub metrics_listen: Option<SocketAddr>,
+
     /// The site's own address as browsers see it; by default http:// and LISTEN.
     #[arg(long, env = "PUBLIC_URL")]
     pub public_url: Option<Origin>,

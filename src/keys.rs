@@ -3,7 +3,7 @@
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -28,6 +28,25 @@ pub fn lock(state_dir: &Path) -> io::Result<Flock<File>> {
     let file = OpenOptions::new().create(true).append(true).mode(0o600).open(state_dir.join("lock"))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| {
         io::Error::new(io::ErrorKind::WouldBlock, "another site runs on this state directory")
+    })
+}
+
+/// The process that holds a state directory's lock, read off the kernel's list: to try the lock would keep a site that
+/// starts at that moment from having it.
+pub fn lock_holder(state_dir: &Path) -> Option<i32> {
+    let inode = std::fs::metadata(state_dir.join("lock")).ok()?.ino();
+    holder(&std::fs::read_to_string("/proc/locks").ok()?, inode)
+}
+
+/// The process that holds a whole file alone, by its inode.
+/// <https://man7.org/linux/man-pages/man5/proc_locks.5.html>
+fn holder(locks: &str, inode: u64) -> Option<i32> {
+    locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (kind, _, access) = (words.next()?, words.next()?, words.next()?);
+        let (pid, file) = (words.next()?, words.next()?);
+        let ours = kind == "FLOCK" && access == "WRITE" && file.rsplit(':').next()?.parse() == Ok(inode);
+        pid.parse().ok().filter(|_| ours)
     })
 }
 
@@ -61,11 +80,21 @@ mod tests {
     use crate::domain::DeploymentId;
 
     #[test]
+    fn who_waits_for_a_lock_does_not_hold_it() {
+        let locks = "1: POSIX  ADVISORY  WRITE 7 08:01:42 0 EOF\n2: FLOCK  ADVISORY  WRITE 8 08:01:42 0 EOF\n\
+            2: -> FLOCK  ADVISORY  WRITE 9 08:01:42 0 EOF\n3: FLOCK  ADVISORY  READ 10 08:01:43 0 EOF\n";
+        assert_eq!(holder(locks, 42), Some(8));
+        assert_eq!(holder(locks, 43), None);
+    }
+
+    #[test]
     fn the_key_stays_and_the_lock_is_exclusive() {
         let dir = tempfile::tempdir().unwrap();
         let token = log_key(dir.path()).unwrap().token(DeploymentId(1));
         assert!(log_key(dir.path()).unwrap().accepts(DeploymentId(1), &token));
+        assert_eq!(lock_holder(dir.path()), None);
         let held = lock(dir.path()).unwrap();
+        assert_eq!(lock_holder(dir.path()), i32::try_from(std::process::id()).ok());
         assert!(lock(dir.path()).is_err());
         drop(held);
         assert!(lock(dir.path()).is_ok());

@@ -7,8 +7,11 @@
 pub mod cloud;
 pub mod config;
 pub mod console;
+pub mod doctor;
 pub mod domain;
 pub mod keys;
+pub mod logging;
+pub mod metrics;
 pub mod preflight;
 pub mod process;
 pub mod reconciler;

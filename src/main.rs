@@ -2,16 +2,23 @@
 
 mod users;
 
-use std::{ffi::OsString, io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use ec_django_deployer::{config::Config, console, serve};
-use tracing_subscriber::EnvFilter;
+use ec_django_deployer::{
+    config::Config,
+    console, doctor,
+    logging::{self, LogFormat},
+    serve,
+};
 
 /// Puts a Django project on a server of its own from two inputs.
 #[derive(Parser)]
 #[command(version, about)]
 struct Arguments {
+    /// How the log is written to standard error.
+    #[arg(long, env = "LOG_FORMAT", global = true, default_value = "text")]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
 }
@@ -27,6 +34,8 @@ enum Command {
         #[command(subcommand)]
         command: users::UserCommand,
     },
+    /// Say whether this host can run the site and its machines, and what to do where it cannot.
+    Doctor(#[command(flatten)] Config),
     /// Bake a golden image now.
     Bake(#[command(flatten)] Config),
     /// Hold a local machine's terminal; the site starts this itself.
@@ -46,11 +55,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+    logging::init(arguments.log_format);
     let result = match arguments.command {
         Command::HoldConsole { log, max, command } => {
             return match console::hold(&log, max, &command) {
@@ -58,16 +63,23 @@ fn main() -> ExitCode {
                 Err(error) => fail(&error),
             };
         }
-        Command::Serve(config) => run(serve::serve(config)),
-        Command::Bake(config) => run(serve::bake(config)),
-        Command::User { config, command } => run(users::run(config, command)),
+        Command::Doctor(config) => {
+            run(doctor::doctor(config)).map(|well| if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Serve(config) => run(serve::serve(config)).map(done),
+        Command::Bake(config) => run(serve::bake(config)).map(done),
+        Command::User { config, command } => run(users::run(config, command)).map(done),
     };
-    result.map_or_else(|error| fail(error.as_ref()), |()| ExitCode::SUCCESS)
+    result.unwrap_or_else(|error| fail(error.as_ref()))
 }
 
-fn run<E: std::error::Error + 'static>(
-    work: impl Future<Output = Result<(), E>>,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+fn run<T, E: std::error::Error + 'static>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Box<dyn std::error::Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(work)?)
 }

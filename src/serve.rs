@@ -19,7 +19,7 @@ use crate::{
         local::{Local, LocalConfig},
     },
     config::{CloudKind, Config, Origin},
-    domain::NameError,
+    domain::{NameError, Readiness},
     keys,
     preflight::Preflight,
     reconciler::{self, Baker, Reconciler},
@@ -100,33 +100,42 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let site_id = store.site().await?;
     let cloud = open_cloud(&config, &site_id)?;
     let listener = listen(config.listen).await?;
+    let for_metrics = match config.metrics_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
     // Before anybody is told where the site is: until the bridge has its address, what goes there leaves the host.
-    let for_machines = listen_for_machines(&config, &cloud).await;
+    let for_machines = listen_for_machines(&config, &cloud, &store).await;
     let samples = Samples::prepare(&config.state_dir.join("samples"))?;
 
     let shutdown = CancellationToken::new();
     let preflight = Preflight::new(config.state_dir.join("preflight"));
-    let serves_samples = Arc::new(AtomicBool::new(for_machines.is_ok()));
+    let serves_samples = Arc::new(AtomicBool::new(for_machines.is_some()));
     let spool =
         Spool::open(config.state_dir.join("fetches"), Limits::default()).map_err(ServeError::State)?;
     let settings = web_settings(&config, serves_samples.clone(), spool.clone());
     let site = Site::new(store.clone(), preflight, log_key.clone(), settings, shutdown.clone());
-    let machines = web::callback_router(site.clone()).merge(samples.router());
-    let baker = Baker::new(store.clone(), cloud.clone());
+    let machines = web::callback_router(site.clone()).merge(web::observed(&site, samples.router()));
+    let baker = Baker::new(store.clone(), cloud.clone()).with_metrics(site.metrics().clone());
     let settings = reconciler::Settings {
         site: site_id,
         callback_url: config.callback_url(),
         parallel: usize::from(config.parallel_launches),
     };
-    let reconciler = Reconciler::new(store.clone(), cloud.clone(), log_key, baker.clone(), settings)?;
+    let reconciler = Reconciler::new(store.clone(), cloud.clone(), log_key, baker.clone(), settings)?
+        .with_metrics(site.metrics().clone());
 
     say_where(&config, &store, &site).await?;
     let mut halves = JoinSet::new();
     halves.spawn(end_on_signal(shutdown.clone()));
+    if let Some(listener) = for_metrics {
+        halves.spawn(serve_metrics(listener, web::metrics_router(site.clone()), shutdown.clone()));
+    }
     halves.spawn(serve_web(listener, web::router(site), shutdown.clone()));
     halves.spawn(serve_machines(
         config.clone(),
         cloud.clone(),
+        store.clone(),
         for_machines,
         serves_samples,
         machines,
@@ -177,7 +186,8 @@ pub async fn bake(config: Config) -> Result<(), ServeError> {
     Ok(())
 }
 
-fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
+/// The cloud of the settings. Does nothing there yet.
+pub(crate) fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
     match config.cloud {
         CloudKind::Local => Ok(Cloud::Local(Local::new(LocalConfig {
             state_dir: std::path::absolute(config.state_dir.join("local")).map_err(ServeError::State)?,
@@ -250,34 +260,64 @@ async fn serve_web(listener: TcpListener, router: axum::Router, shutdown: Cancel
     drain("web", server.into_future(), shutdown).await
 }
 
-/// Listens on the bridge's address, which is there once the cloud is prepared.
-async fn listen_for_machines(config: &Config, cloud: &Cloud) -> Result<TcpListener, String> {
+/// Serves those who watch over the site.
+async fn serve_metrics(listener: TcpListener, router: axum::Router, shutdown: CancellationToken) -> Ended {
+    if let Ok(address) = listener.local_addr() {
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "the metrics can be read from other hosts: METRICS_LISTEN is not a loopback address");
+        }
+        tracing::info!(%address, "metrics are served");
+    }
+    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    drain("metrics", server.into_future(), shutdown).await
+}
+
+/// Listens on the bridge's address, which is there once the cloud is prepared, and tells whether machines can be
+/// launched: not while the cloud is not prepared, and not while they could not report.
+async fn listen_for_machines(config: &Config, cloud: &Cloud, store: &Store) -> Option<TcpListener> {
     let port = config.callback_url().parse::<Origin>().map_or(8001, |origin| origin.port());
     let address = SocketAddr::new(IpAddr::V4(config.local_subnet.gateway()), port);
-    cloud.prepare().await.map_err(|error| error.to_string())?;
-    let bound = listen(address).await.map_err(|error| error.to_string());
-    bound.inspect(|_| tracing::info!(%address, "machines reach the site"))
+    let bound = match cloud.prepare().await {
+        Ok(()) => TcpListener::bind(address).await.map_err(|error| {
+            format!(
+                "Machines could not reach this site, since it cannot listen on {address} ({error}): free that port, or \
+                 choose another by CALLBACK_URL."
+            )
+        }),
+        Err(error) => Err(error.sentence),
+    };
+    match bound {
+        Ok(listener) => {
+            tracing::info!(%address, "machines reach the site");
+            store.set_readiness(Readiness::Ready);
+            Some(listener)
+        }
+        Err(reason) => {
+            if store.set_readiness(Readiness::NotReady(reason.clone())) {
+                tracing::error!(reason, "no machines can be launched; it is tried again");
+            }
+            None
+        }
+    }
 }
 
 /// Serves machines. Where their listener could not be had at the start, it is tried again.
 async fn serve_machines(
     config: Config,
     cloud: Cloud,
-    mut bound: Result<TcpListener, String>,
+    store: Store,
+    mut bound: Option<TcpListener>,
     serves_samples: Arc<AtomicBool>,
     router: axum::Router,
     shutdown: CancellationToken,
 ) -> Ended {
-    if let Err(error) = &bound {
-        tracing::error!(error, "machines cannot reach the site; it is tried again");
-    }
-    while bound.is_err() {
+    while bound.is_none() {
         tokio::select! {
             () = shutdown.cancelled() => return Ended::Asked("machines"),
-            () = tokio::time::sleep(REBIND) => bound = listen_for_machines(&config, &cloud).await,
+            () = tokio::time::sleep(REBIND) => bound = listen_for_machines(&config, &cloud, &store).await,
         }
     }
-    let Ok(listener) = bound else { return Ended::Asked("machines") };
+    let Some(listener) = bound else { return Ended::Asked("machines") };
     serves_samples.store(true, Ordering::Relaxed);
     let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     drain("machines", server.into_future(), shutdown).await

@@ -1,11 +1,13 @@
 //! Where machines run: the same few verbs for every cloud. Only the reconciler calls them.
 
 mod error;
+mod finding;
 pub mod local;
 
 use std::{fmt, net::IpAddr};
 
 pub use error::{CloudError, Retry};
+pub use finding::{Finding, Gravity};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -118,6 +120,20 @@ impl Cloud {
     pub async fn prepare(&self) -> Result<(), CloudError> {
         match self {
             Self::Local(local) => local.prepare().await,
+        }
+    }
+
+    /// Looks whether machines can run there, and tells what it finds as it comes. Machines and whoever works on them
+    /// notice nothing. `git_hosts` are addresses that machines fetch repositories from; `site` says the process of a
+    /// site that runs beside this one.
+    pub async fn examine(
+        &self,
+        git_hosts: Vec<String>,
+        site: impl Fn() -> Option<i32> + Send + Sync + 'static,
+        findings: mpsc::UnboundedSender<Finding>,
+    ) {
+        match self {
+            Self::Local(local) => local.examine(git_hosts, site, findings).await,
         }
     }
 

@@ -46,6 +46,11 @@ impl GitHosts {
         NameError::new(format!("Only repositories on {} can be deployed{scheme}.", self.in_words()))
     }
 
+    /// The listed hosts as addresses: `https://github.com`.
+    pub fn addresses(&self) -> Vec<String> {
+        self.listed.iter().map(|url| url.as_str().trim_end_matches('/').to_owned()).collect()
+    }
+
     /// The hosts in words, for a sentence: `github.com or git.example.com`.
     pub fn in_words(&self) -> String {
         let names: Vec<_> = self.listed.iter().filter_map(Url::host_str).collect();

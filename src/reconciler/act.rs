@@ -5,7 +5,11 @@ use std::time::Duration;
 use super::{Action, BOOT_SECONDS, FIRST_PAUSE, Next, Reconciler};
 use crate::{
     cloud::{CloudError, Job, LaunchRequest, Retry},
-    domain::{Deployment, DeploymentId, Failure, InstanceId, Line, Report, Status, Step, parse_line},
+    domain::{
+        Deployment, DeploymentId, Failure, InstanceId, Line, Outcome, Report, Status, Step, Timestamp,
+        parse_line,
+    },
+    metrics::Launch,
     store::{Attempt, StoreError, Work},
     user_data::{self, Values},
 };
@@ -47,6 +51,7 @@ impl Reconciler {
             // What waits behind a running deployment is not failed by it: it goes on from here.
             Action::Fail(failure) if work.running.is_some() => {
                 self.store.deployment_failed(row, &failure, None).await?;
+                self.count_end(work, Outcome::Failed);
             }
             Action::Fail(failure) => self.store.fail(row, &failure).await?,
             Action::AwaitAnswer => return self.await_answer(work).await,
@@ -82,7 +87,9 @@ impl Reconciler {
             user_data: user_data::compressed(&self.script(work, queued)),
         };
         let json = serde_json::to_string(&request).map_err(|error| StoreError::File(error.into()))?;
-        self.store.begin_attempt(work.instance.row, id, image.id, &request.token, &json).await
+        self.store.begin_attempt(work.instance.row, id, image.id, &request.token, &json).await?;
+        self.metrics.attempt_begun();
+        Ok(())
     }
 
     /// Gives the open attempt up, with whatever its request has brought about.
@@ -104,11 +111,13 @@ impl Reconciler {
         self.store.attempt_sent(&attempt.token).await?;
         match self.cloud.launch(&request).await {
             Ok(machine) => {
+                self.metrics.launch(Launch::Launched);
                 self.store.attempt_launched(&attempt.token, &machine.id, machine.public_ip).await?;
                 self.patience_ends(work).await?;
                 Ok(Next::Again)
             }
             Err(error) if error.retry == Retry::Never => {
+                self.metrics.launch(Launch::Refused);
                 log_refusal(work, &error);
                 let failure = Failure { step: None, message: format!("The launch was refused: {error}") };
                 let keep = (work.instance.status != Status::Terminating).then_some(&failure);
@@ -117,7 +126,10 @@ impl Reconciler {
                 self.baker.want();
                 Ok(Next::Again)
             }
-            Err(error) => self.patience(work, &error).await,
+            Err(error) => {
+                self.metrics.launch(Launch::Retried);
+                self.patience(work, &error).await
+            }
         }
     }
 
@@ -158,6 +170,7 @@ impl Reconciler {
             )
         };
         self.store.deployment_live(work.instance.row, running.id, notice).await?;
+        self.count_end(work, Outcome::Live);
         self.sent.lock().await.remove(&running.id);
         Ok(())
     }
@@ -200,7 +213,17 @@ impl Reconciler {
             )),
             _ => None,
         };
-        self.store.deployment_failed(row, failure, notice.as_deref()).await
+        self.store.deployment_failed(row, failure, notice.as_deref()).await?;
+        self.count_end(work, Outcome::Failed);
+        Ok(())
+    }
+
+    /// Counts the running deployment, which has ended.
+    fn count_end(&self, work: &Work, outcome: Outcome) {
+        if let Some(running) = &work.running {
+            let begun = running.begun_at.unwrap_or(running.created_at);
+            self.metrics.deployment_ended(running, outcome, Timestamp::now().seconds_since(begun));
+        }
     }
 
     /// The last line that a step printed.
@@ -290,6 +313,7 @@ impl Reconciler {
     /// Tries again later: the pause doubles with each time in a row, with jitter; the owner is told.
     async fn patience(&self, work: &Work, error: &CloudError) -> Result<Next, StoreError> {
         log_refusal(work, error);
+        self.metrics.retry();
         let tries = {
             let mut retries = self.retries.lock().await;
             let tries = retries.entry(work.instance.row).or_default();

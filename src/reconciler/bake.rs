@@ -1,6 +1,10 @@
 //! Bakes golden images: at the start where none is good for this program's script, and when asked for.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::{
     Notify,
@@ -13,6 +17,7 @@ use super::images;
 use crate::{
     cloud::{BakeSpec, Cloud, CloudError},
     domain::{BakeStep, Image, ImageId, ImageState, Line, Mark, parse_line},
+    metrics::Metrics,
     store::{BakedImage, Change, Store, StoreError},
     user_data,
 };
@@ -39,12 +44,20 @@ pub struct Baker {
     store: Store,
     cloud: Cloud,
     wanted: Arc<Notify>,
+    metrics: Metrics,
 }
 
 impl Baker {
     /// Makes a baker; nothing happens until it is asked.
     pub fn new(store: Store, cloud: Cloud) -> Self {
-        Self { store, cloud, wanted: Arc::default() }
+        Self { store, cloud, wanted: Arc::default(), metrics: Metrics::new() }
+    }
+
+    /// The same, counting its bakes in `metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Asks for a bake after a failed one.
@@ -74,7 +87,7 @@ impl Baker {
         loop {
             let result = tokio::select! {
                 () = shutdown.cancelled() => return,
-                result = self.ensure() => result,
+                result = self.ensure_once_ready() => result,
             };
             if let Err(error) = &result {
                 tracing::error!(error = error as &dyn std::error::Error, "no golden image could be baked");
@@ -106,6 +119,12 @@ impl Baker {
                 }
             }
         }
+    }
+
+    /// On a cloud that cannot run machines nothing is tried: the pages say why already.
+    async fn ensure_once_ready(&self) -> Result<(), BakeError> {
+        self.store.until_ready().await;
+        self.ensure().await
     }
 
     /// Bakes where no good image of this program's script is left, or a bake is asked for.
@@ -167,9 +186,11 @@ impl Baker {
     /// Where the bake fails; its record and log say how.
     pub async fn bake(&self) -> Result<ImageId, BakeError> {
         let id = self.store.begin_image(user_data::image_digest()).await?;
+        let started = Instant::now();
         let (log, pieces) = mpsc::channel(LOG_PIECES);
         let spec = BakeSpec { image: id, script: user_data::image() };
         let (baked, kept) = tokio::join!(self.cloud.bake(spec, log), self.keep_log(id, pieces));
+        self.metrics.bake_ended(baked.is_ok(), started.elapsed());
         let result = baked.as_ref().map(|baked| BakedImage {
             cloud_ref: &baked.cloud_ref,
             base: &baked.base,

@@ -46,6 +46,8 @@ pub struct Around {
     pub good: Option<Image>,
     /// The newest bake.
     pub newest: Option<Image>,
+    /// Whether the cloud can launch machines.
+    pub ready: bool,
 }
 
 /// What is to be done next.
@@ -93,6 +95,35 @@ pub enum Action {
     Terminate,
     /// The machine is gone.
     Gone(Failure),
+}
+
+impl Action {
+    /// The action's name where it is counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Wait(_) => "wait",
+            Self::Become(_) => "become",
+            Self::TakeAddress(_) => "take_address",
+            Self::Observed(_) => "observed",
+            Self::WantImage => "want_image",
+            Self::BeginAttempt(_) => "begin_attempt",
+            Self::Launch => "launch",
+            Self::AbandonAttempt => "abandon_attempt",
+            Self::BeginDeployment(_) => "begin_deployment",
+            Self::RunScript => "run_script",
+            Self::Finish => "finish",
+            Self::DeploymentFailed => "deployment_failed",
+            Self::NeverReported => "never_reported",
+            Self::Overdue(_) => "overdue",
+            Self::Fail(_) => "fail",
+            Self::AwaitAnswer => "await_answer",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Terminate => "terminate",
+            Self::Gone(_) => "gone",
+        }
+    }
 }
 
 /// What is to be done next about an instance.
@@ -174,6 +205,10 @@ fn requested(work: &Work, around: &Around) -> Action {
     let Some(queued) = &work.queued else {
         return Action::Fail(failure("There is nothing to deploy. Choose Try again."));
     };
+    if !around.ready {
+        // The page says why; the cure wakes it up.
+        return Action::Wait(PATIENT);
+    }
     if around.good.is_some() {
         return Action::BeginAttempt(queued.id);
     }

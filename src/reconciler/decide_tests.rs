@@ -135,6 +135,7 @@ fn after(seconds: i64) -> Around {
         started_at: START,
         good: Some(image.clone()),
         newest: Some(image),
+        ready: true,
     }
 }
 
@@ -167,6 +168,19 @@ fn a_request_waits_for_its_image_and_fails_only_by_a_bake_that_ended_after_it() 
     assert!(
         matches!(decide(&work, &Seen::Unknown, &around), Action::Fail(why) if why.message.ends_with("no mirror"))
     );
+}
+
+#[test]
+fn a_request_waits_for_a_cloud_that_cannot_launch_machines_whatever_became_of_a_bake() {
+    let mut work = work(Status::Requested);
+    work.queued = Some(deployment(1, ""));
+    let mut around = Around { ready: false, ..after(1) };
+    assert!(matches!(decide(&work, &Seen::Unknown, &around), Action::Wait(_)));
+    around.good = None;
+    around.newest = Some(image(ImageState::Failed, Some(START.plus_seconds(1))));
+    assert!(matches!(decide(&work, &Seen::Unknown, &around), Action::Wait(_)));
+    work.queued = None;
+    assert!(matches!(decide(&work, &Seen::Unknown, &around), Action::Fail(_)));
 }
 
 #[test]

@@ -33,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cloud::Cloud,
     domain::{DeploymentId, LogKey, RowId, Timestamp},
+    metrics::Metrics,
     store::{Change, Store, StoreError},
 };
 
@@ -75,6 +76,7 @@ pub struct Reconciler {
     log_key: LogKey,
     baker: Baker,
     settings: Settings,
+    metrics: Metrics,
     started_at: Timestamp,
     /// Deployments whose script this process has started; after a restart it is started once more,
     /// and the script refuses.
@@ -103,10 +105,18 @@ impl Reconciler {
             log_key,
             baker,
             settings,
+            metrics: Metrics::new(),
             started_at: Timestamp::now(),
             sent: Arc::default(),
             retries: Arc::default(),
         })
+    }
+
+    /// The same, counting what it does in `metrics`.
+    #[must_use]
+    pub fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Works until `shutdown`; then what is under way is given up where it is.
@@ -122,12 +132,18 @@ impl Reconciler {
                 change = changes.recv() => match change {
                     Ok(Change::Instance(row)) => queue.want(row),
                     Ok(Change::Image(_)) | Err(RecvError::Lagged(_)) => self.want_all(&mut queue).await,
+                    Ok(Change::Readiness) => self.want_all_at_once(&mut queue).await,
                     Ok(Change::ImageLog(_) | Change::Sessions | Change::Fetch(_)) => {}
                     Err(RecvError::Closed) => break,
                 },
                 _ = tick.tick() => self.want_all(&mut queue).await,
                 () = tokio::time::sleep_until(due) => queue.take_due(),
-                Some(done) = queue.tasks.join_next() => queue.ended(done),
+                Some(done) = queue.tasks.join_next() => {
+                    if !matches!(done, Ok((_, Ok(_)))) {
+                        self.metrics.step_failed();
+                    }
+                    queue.ended(done);
+                }
             }
             queue.start(|row| {
                 let reconciler = self.clone();
@@ -138,12 +154,19 @@ impl Reconciler {
     }
 
     async fn want_all(&self, queue: &mut Queue) {
-        match self.store.rows_with_work().await {
-            Ok(rows) => rows.into_iter().for_each(|row| queue.want_unless_later(row)),
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "could not look for work")
-            }
-        }
+        self.rows().await.into_iter().for_each(|row| queue.want_unless_later(row));
+    }
+
+    /// Wants a step of every row, of those too that were told to wait.
+    async fn want_all_at_once(&self, queue: &mut Queue) {
+        self.rows().await.into_iter().for_each(|row| queue.want(row));
+    }
+
+    async fn rows(&self) -> Vec<RowId> {
+        self.store.rows_with_work().await.unwrap_or_else(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "could not look for work");
+            Vec::new()
+        })
     }
 
     /// Looks at one instance and does the next thing about it.
@@ -161,8 +184,10 @@ impl Reconciler {
             started_at: self.started_at,
             good: self.baker.good_image().await?,
             newest: self.store.newest_image().await?,
+            ready: self.store.readiness().is_ready(),
         };
         let action = decide(&work, &seen, &around);
+        self.metrics.step(action.name());
         tracing::debug!(instance = %work.instance.name, ?action, "step");
         self.act(&work, action).await
     }

@@ -3,6 +3,7 @@
 //! reconciler meet here and nowhere else.
 
 mod attempts;
+mod counts;
 mod deployments;
 mod edit;
 mod error;
@@ -20,6 +21,7 @@ mod users;
 use std::{path::Path, str::FromStr, time::Duration};
 
 pub use attempts::Attempt;
+pub use counts::Counts;
 pub use edit::Edit;
 pub use error::StoreError;
 pub use images::{BakedImage, ImageDeletion};
@@ -34,10 +36,10 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 pub use submit::{Submission, SubmitError, Submitted};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 pub use users::UserError;
 
-use crate::domain::{ImageId, RowId};
+use crate::domain::{ImageId, Readiness, RowId};
 
 /// What a committed change was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +54,8 @@ pub enum Change {
     Fetch(RowId),
     /// Somebody's sessions ended, or what they may see is another.
     Sessions,
+    /// Whether the cloud can launch machines.
+    Readiness,
 }
 
 /// The site's database.
@@ -61,6 +65,8 @@ pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
     changes: broadcast::Sender<Change>,
+    /// Not in the database: it is about this host, now.
+    readiness: watch::Sender<Readiness>,
 }
 
 impl Store {
@@ -90,12 +96,36 @@ impl Store {
             .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
         let (changes, _) = broadcast::channel(Self::CHANGES);
-        Ok(Self { writer, readers, changes })
+        Ok(Self { writer, readers, changes, readiness: watch::Sender::default() })
     }
 
     /// Listens to every change from now on.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
+    }
+
+    /// Whether the cloud can launch machines, as it was seen last.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.borrow().clone()
+    }
+
+    /// Notes whether the cloud can launch machines; says whether that is news.
+    pub fn set_readiness(&self, readiness: Readiness) -> bool {
+        let news = self.readiness.send_if_modified(|known| {
+            let news = *known != readiness;
+            *known = readiness;
+            news
+        });
+        if news {
+            self.tell(Change::Readiness);
+        }
+        news
+    }
+
+    /// Waits until the cloud can launch machines.
+    pub async fn until_ready(&self) {
+        // The sender is this store's own, so that there is always a next look.
+        let _ = self.readiness.subscribe().wait_for(Readiness::is_ready).await;
     }
 
     /// The random id of this database, made at the first call.

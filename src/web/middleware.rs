@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     body::{Body, BodyDataStream, HttpBody},
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -21,12 +21,10 @@ use tokio::{
     sync::Mutex,
     time::{Instant, timeout_at},
 };
-use tower_http::{
-    classify::{ServerErrorsAsFailures, SharedClassifier},
-    trace::{DefaultOnResponse, MakeSpan, TraceLayer},
-};
+use tracing::{Instrument, Span};
 
 use super::{Site, error::Problem};
+use crate::{domain::Username, metrics::Metrics};
 
 /// Longest wait for the head of an answer. A look at a repository may take 20 s with the wait for its
 /// turn; everything else is far quicker. Event streams are not touched: their head comes at once.
@@ -63,33 +61,43 @@ impl RequestId {
     }
 }
 
-/// Numbers the request and its answer.
-pub async fn identify(mut request: Request, next: Next) -> Response {
+/// The span that everything logged for a request is in, so that what becomes known of it later is noted there.
+#[derive(Clone, Debug)]
+pub struct RequestSpan(Span);
+
+impl RequestSpan {
+    /// Notes who is signed in.
+    pub fn signed_in(&self, username: &Username) {
+        self.0.record("user", tracing::field::display(username));
+    }
+}
+
+/// Numbers the request and its answer, logs the answer in one line, and counts it. The path alone is logged, since a
+/// query may hold a secret; counted is the pattern that it matched, since addresses are without number.
+pub async fn observe(State(metrics): State<Metrics>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
     let id = RequestId::random();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let path = request.uri().path();
+    let span = tracing::info_span!("request", id = %id.0, %method, path, user = tracing::field::Empty);
     request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
+    request.extensions_mut().insert(RequestSpan(span.clone()));
+    let mut response = next.run(request).instrument(span.clone()).await;
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
     }
+    let (took, status) = (started.elapsed(), response.status());
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    span.in_scope(|| {
+        if status.is_server_error() {
+            tracing::error!(status = status.as_u16(), route, ms, "answered");
+        } else {
+            tracing::info!(status = status.as_u16(), route, ms, "answered");
+        }
+    });
+    metrics.answered(method.as_str(), &route, status.as_u16(), took);
     response
-}
-
-/// The span that everything logged for a request is in. The path alone, since a query may hold a secret.
-#[derive(Clone, Copy, Debug)]
-pub struct PathSpan;
-
-impl MakeSpan<Body> for PathSpan {
-    fn make_span(&mut self, request: &Request) -> tracing::Span {
-        let id = request.extensions().get::<RequestId>().map_or("", |id| &id.0);
-        tracing::info_span!("request", method = %request.method(), path = request.uri().path(), id)
-    }
-}
-
-/// Logs each answer's status and time.
-pub fn trace() -> TraceLayer<SharedClassifier<ServerErrorsAsFailures>, PathSpan> {
-    TraceLayer::new_for_http()
-        .make_span_with(PathSpan)
-        .on_response(DefaultOnResponse::new().level(tracing::Level::INFO))
 }
 
 /// The headers that tell browsers to be careful.

@@ -13,8 +13,10 @@ mod format;
 mod health;
 mod images;
 mod instances;
+mod metrics;
 mod middleware;
 mod page;
+mod readiness;
 mod site;
 mod users;
 
@@ -62,8 +64,7 @@ pub fn router(site: Site) -> Router {
         .layer(from_fn_with_state(site.clone(), error::dress))
         .layer(CompressionLayer::new().compress_when(compressible()))
         .layer(from_fn_with_state(site.clone(), middleware::headers))
-        .layer(middleware::trace())
-        .layer(from_fn(middleware::identify))
+        .layer(from_fn_with_state(site.metrics.clone(), middleware::observe))
         .with_state(site)
 }
 
@@ -83,7 +84,16 @@ pub fn callback_router(site: Site) -> Router {
         .layer(from_fn(middleware::receive))
         .merge(fetched::router())
         .layer(CatchPanicLayer::custom(error::caught))
-        .layer(middleware::trace())
-        .layer(from_fn(middleware::identify))
+        .layer(from_fn_with_state(site.metrics.clone(), middleware::observe))
         .with_state(site)
+}
+
+/// Requests to `router`, which is none of ours, logged and counted as ours are.
+pub fn observed(site: &Site, router: Router) -> Router {
+    router.layer(from_fn_with_state(site.metrics.clone(), middleware::observe))
+}
+
+/// What those who watch over the site ask, on a listener of its own: counts, for Prometheus.
+pub fn metrics_router(site: Site) -> Router {
+    metrics::router().with_state(site)
 }

@@ -15,6 +15,7 @@ use super::auth::Throttle;
 use super::instances::Streams;
 use crate::{
     domain::{GitHosts, LogKey, Plan},
+    metrics::Metrics,
     preflight::{Finding, Preflight, Request},
     spool::Spool,
     store::Store,
@@ -42,10 +43,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether the samples are served now.
+    pub(super) fn serves_samples(&self) -> bool {
+        self.serves_samples.load(Ordering::Relaxed)
+    }
+
     /// Where repositories may come from now: the listed hosts, and the samples' where they are ours.
     pub(super) fn git_hosts(&self) -> GitHosts {
         let hosts = self.git_hosts.clone();
-        if !self.serves_samples.load(Ordering::Relaxed) {
+        if !self.serves_samples() {
             return hosts;
         }
         hosts.clone().with_own(&self.callback_url).unwrap_or(hosts)
@@ -103,6 +109,7 @@ pub struct Inner {
     pub(super) setup_token: String,
     pub(super) throttle: Throttle,
     pub(super) streams: Streams,
+    pub(super) metrics: Metrics,
 }
 
 impl Site {
@@ -123,7 +130,13 @@ impl Site {
             setup_token: hex::encode(rand::random::<[u8; 24]>()),
             throttle: Throttle::default(),
             streams: Streams::default(),
+            metrics: Metrics::new(),
         }))
+    }
+
+    /// What is counted of the site.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The link that creates the first admin. It is another at each start and works while there is no user.

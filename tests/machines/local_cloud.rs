@@ -52,7 +52,8 @@ async fn only(host: &Host) -> Machine {
     machines.pop().unwrap()
 }
 
-fn assert_same(before: &BTreeSet<String>, after: &BTreeSet<String>) {
+/// Fails where the two differ, and prints in what.
+pub fn assert_same(before: &BTreeSet<String>, after: &BTreeSet<String>) {
     let lines = |sign: &str, a: &BTreeSet<String>, b: &BTreeSet<String>| {
         a.difference(b).fold(String::new(), |text, line| format!("{text}{sign} {line}\n"))
     };

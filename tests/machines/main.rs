@@ -7,6 +7,7 @@
 
 mod browser;
 mod crash;
+mod doctor;
 #[allow(dead_code, reason = "the sweep of pages uses the rest")]
 #[path = "../browser/driver.rs"]
 mod driver;

@@ -34,6 +34,8 @@ const LIMITS: Limits = Limits { max: 100_000, keep_free: 0 };
 pub struct App {
     pub url: String,
     pub callback: String,
+    /// The listener of the metrics.
+    pub metrics: String,
     pub site: Site,
     pub store: Store,
     pub log_key: LogKey,
@@ -53,6 +55,7 @@ pub struct Options {
     pub limits: Limits,
     /// The one git host of a site that looks at repositories by git; else a stand-in looks.
     pub git_host: Option<String>,
+    pub serves_samples: bool,
 }
 
 impl Default for Options {
@@ -63,6 +66,7 @@ impl Default for Options {
             look_takes: Duration::ZERO,
             limits: LIMITS,
             git_host: None,
+            serves_samples: true,
         }
     }
 }
@@ -76,6 +80,8 @@ pub async fn spawn_app_with(options: Options) -> App {
     let store = Store::open(&format!("sqlite://{}/site.db", directory.path().display())).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let callbacks = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let watchers = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let metrics = format!("http://{}", watchers.local_addr().unwrap());
     let url = format!("http://{}", listener.local_addr().unwrap());
     let callback = format!("http://{}", callbacks.local_addr().unwrap());
     let git_hosts: GitHosts = options.git_host.as_deref().unwrap_or("https://github.com").parse().unwrap();
@@ -83,7 +89,7 @@ pub async fn spawn_app_with(options: Options) -> App {
         public_url: url.clone(),
         callback_url: callback.clone(),
         git_hosts,
-        serves_samples: Arc::new(true.into()),
+        serves_samples: Arc::new(options.serves_samples.into()),
         trusted_proxies: options.trusted_proxies,
         cloud: "local",
         secure_cookies: options.secure,
@@ -105,9 +111,11 @@ pub async fn spawn_app_with(options: Options) -> App {
     let looker = if options.git_host.is_some() { preflight() } else { stand_in };
     let (log_key, shutdown) = (LogKey::new([7; 64]), CancellationToken::new());
     let site = Site::new(store.clone(), looker, log_key.clone(), settings, shutdown.clone());
-    for (listener, router) in
-        [(listener, web::router(site.clone())), (callbacks, web::callback_router(site.clone()))]
-    {
+    for (listener, router) in [
+        (listener, web::router(site.clone())),
+        (callbacks, web::callback_router(site.clone())),
+        (watchers, web::metrics_router(site.clone())),
+    ] {
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
@@ -116,7 +124,7 @@ pub async fn spawn_app_with(options: Options) -> App {
                 .unwrap();
         });
     }
-    App { url, callback, site, store, log_key, shutdown, looks, tip, directory }
+    App { url, callback, metrics, site, store, log_key, shutdown, looks, tip, directory }
 }
 
 /// What the stand-in for preflight finds: a project in every repository, under any name but `shop`,
@@ -292,6 +300,10 @@ pub fn encode(fields: &[(&str, &str)]) -> String {
 }
 
 impl Person {
+    pub fn new(url: String, client: reqwest::Client, cookies: BTreeMap<String, String>) -> Self {
+        Self { url, client, cookies, token: None }
+    }
+
     pub async fn get(&mut self, path: &str) -> Answer {
         self.send(self.request(Method::GET, path)).await
     }
@@ -456,7 +468,7 @@ pub fn log_lines() -> Lines {
         let lines = Lines::default();
         let writer = lines.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_env_filter("info,ec_django_deployer=trace,tower_http=trace")
+            .with_env_filter("debug,ec_django_deployer=trace")
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .finish();

@@ -72,6 +72,18 @@ const MASKED: [&str; 19] = [
 /// The bundle of trusted authorities, on Debian and Ubuntu.
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
+/// The variables by which programs find their way out of a company's network.
+pub(super) const WAYS_OUT: [&str; 8] = [
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "PIP_DEFAULT_TIMEOUT",
+    "UV_HTTP_TIMEOUT",
+];
+
 /// How long making a base may take: it is under a minute from a near mirror.
 const DEADLINE: Duration = Duration::from_secs(20 * 60);
 
@@ -126,18 +138,8 @@ impl Recipe {
 /// The lines of `/etc/environment` by which programs in a machine trust whom the host trusts, and take
 /// the host's ways out: `uv` and pip bring lists of authorities of their own.
 fn environment(host: impl Iterator<Item = (String, String)>) -> String {
-    const TAKEN: [&str; 8] = [
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "PIP_DEFAULT_TIMEOUT",
-        "UV_HTTP_TIMEOUT",
-    ];
     let mut values: BTreeMap<_, _> = host
-        .filter(|(name, value)| TAKEN.contains(&name.as_str()) && !value.is_empty())
+        .filter(|(name, value)| WAYS_OUT.contains(&name.as_str()) && !value.is_empty())
         .filter(|(_, value)| value.bytes().all(|b| b.is_ascii_graphic() && !b"\"'\\$`#".contains(&b)))
         .collect();
     for name in ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE"] {

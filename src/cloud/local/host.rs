@@ -11,7 +11,7 @@ use super::{
 use crate::cloud::CloudError;
 
 /// The tools that machines need, each with Debian's and Ubuntu's package of it.
-const TOOLS: [(&str, &str); 10] = [
+pub(super) const TOOLS: [(&str, &str); 13] = [
     ("mmdebstrap", "mmdebstrap"),
     ("systemd-nspawn", "systemd-container"),
     ("ip", "iproute2"),
@@ -22,6 +22,9 @@ const TOOLS: [(&str, &str); 10] = [
     ("nsenter", "util-linux"),
     ("unshare", "util-linux"),
     ("setsid", "util-linux"),
+    ("prlimit", "util-linux"),
+    ("timeout", "coreutils"),
+    ("apt-config", "apt"),
 ];
 
 /// Says what this host lacks to run machines, all of it at once, with the cure.

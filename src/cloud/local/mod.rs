@@ -9,6 +9,7 @@
 mod bake;
 mod base;
 mod command;
+mod doctor;
 mod firewall;
 mod host;
 mod lock;
@@ -42,7 +43,7 @@ use self::{
     place::{Layers, Place},
     rooted::Rooted,
 };
-use super::{BakeSpec, Baked, CloudError, Job, LaunchRequest, Machine};
+use super::{BakeSpec, Baked, CloudError, Finding, Job, LaunchRequest, Machine};
 use crate::domain::InstanceId;
 
 /// How much of a console [`Local::console`] gives, in bytes.
@@ -265,6 +266,32 @@ impl Local {
     pub async fn delete_image(&self, name: &str) -> Result<(), CloudError> {
         let name = name.to_owned();
         self.work(move |config, paths| bake::delete_image(config, paths, &name)).await
+    }
+
+    /// Looks whether this host can run machines, and tells what it finds as it comes. It changes nothing that stays,
+    /// and nothing of a site that runs meanwhile, whose process is `site`.
+    pub async fn examine(
+        &self,
+        git_hosts: Vec<String>,
+        site: impl Fn() -> Option<i32> + Send + Sync + 'static,
+        findings: mpsc::UnboundedSender<Finding>,
+    ) {
+        let inner = Arc::clone(&self.0);
+        let unwanted = findings.clone();
+        let looked = spawn_blocking(move || {
+            doctor::examine(&doctor::Look {
+                config: &inner.config,
+                paths: &inner.paths,
+                git_hosts: &git_hosts,
+                site: &site,
+                unwanted: &|| unwanted.is_closed(),
+                // Nobody listens any more: the look ends by itself.
+                tell: &|finding| drop(findings.send(finding)),
+            });
+        });
+        if let Err(error) = looked.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the look at this host broke off");
+        }
     }
 
     /// Removes the bridge and the firewall's rules, unless a machine runs. For when the site ends; the

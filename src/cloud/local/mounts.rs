@@ -20,9 +20,9 @@ use crate::cloud::CloudError;
 /// How long an unmount waits for a machine's last process to be gone; the kernel takes a moment.
 const BUSY: Duration = Duration::from_secs(5);
 
-/// Every mount point of this process's view, in the order they were mounted.
+/// Every mount point of this thread's view, in the order they were mounted.
 pub(super) fn mount_points() -> io::Result<Vec<PathBuf>> {
-    Ok(parse(&fs::read("/proc/self/mountinfo")?))
+    Ok(parse(&fs::read("/proc/thread-self/mountinfo")?))
 }
 
 /// The mount points of a `mountinfo` text: its fifth field, with spaces and such as octal numbers.

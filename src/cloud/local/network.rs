@@ -20,7 +20,8 @@ use super::{
 };
 use crate::cloud::CloudError;
 
-const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
+/// Whether the kernel forwards packets.
+pub(super) const FORWARD: &str = "/proc/sys/net/ipv4/ip_forward";
 
 /// The machines' network on this host.
 pub(super) struct Network<'a> {
@@ -81,7 +82,10 @@ impl Network<'_> {
         let (gateway, prefix) = (self.config.gateway, self.config.prefix);
         self.refuse_overlap()?;
         if !device(bridge).exists() {
-            run(tool("ip").args(["link", "add", "name", bridge, "type", "bridge"]))?;
+            // Else it would take the lowest one of its cables, another with a machine that comes or goes, and who
+            // remembers the former would not reach it for a while.
+            let own = hardware_address(gateway);
+            run(tool("ip").args(["link", "add", "name", bridge, "address", &own, "type", "bridge"]))?;
         } else if !self.is_ours()? {
             return Err(CloudError::never(format!(
                 "The network device {bridge} belongs to something else on this host: choose another name for \
@@ -99,8 +103,13 @@ impl Network<'_> {
         Ok(())
     }
 
+    /// Whether there is a device of the bridge's name.
+    pub(super) fn exists(&self) -> bool {
+        device(&self.config.bridge).exists()
+    }
+
     /// Whether the bridge of our name is marked as ours, or was made by us and not marked any more.
-    fn is_ours(&self) -> Result<bool, CloudError> {
+    pub(super) fn is_ours(&self) -> Result<bool, CloudError> {
         let bridge = self.config.bridge.as_str();
         let alias = fs::read_to_string(device(bridge).join("ifalias")).unwrap_or_default();
         if alias.trim_end() == self.mark() {
@@ -111,7 +120,7 @@ impl Network<'_> {
     }
 
     /// Refuses a network that another of the host's devices has addresses in.
-    fn refuse_overlap(&self) -> Result<(), CloudError> {
+    pub(super) fn refuse_overlap(&self) -> Result<(), CloudError> {
         for (name, address, prefix) in self.addresses()? {
             let mask = mask(prefix.min(self.config.prefix));
             if name != self.config.bridge
@@ -162,6 +171,38 @@ impl Network<'_> {
         self.forward()?;
         self.firewall().raise()?;
         let address = self.take_address(port.holder, last)?;
+        self.lay_cable(port, address)?;
+        Ok(address)
+    }
+
+    /// Gives an address and lays a cable for a look at the network. While a machine runs, the network is as its site
+    /// has made it, and is left so: who looks may have been given other settings.
+    pub(super) fn attach_beside(&self, port: &Port<'_>) -> Result<Ipv4Addr, CloudError> {
+        let _lock = self.lock()?;
+        if self.exists() {
+            let (bridge, gateway) = (self.config.bridge.as_str(), self.config.gateway);
+            if !self.is_ours()? {
+                return Err(CloudError::never(format!(
+                    "The network device {bridge} belongs to something else on this host: choose another name for \
+                     LOCAL_BRIDGE."
+                )));
+            }
+            let has_address =
+                |(name, address, _): &(String, Ipv4Addr, u8)| name == bridge && *address == gateway;
+            if !self.addresses()?.iter().any(has_address) {
+                return Err(CloudError::never(format!(
+                    "The bridge {bridge} has not the address {gateway}: give the settings that its site was started \
+                     with."
+                )));
+            }
+        } else {
+            self.bridge_up()?;
+        }
+        self.forward()?;
+        if !self.has_ports() {
+            self.firewall().raise()?;
+        }
+        let address = self.take_address(port.holder, None)?;
         self.lay_cable(port, address)?;
         Ok(address)
     }

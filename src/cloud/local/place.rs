@@ -95,7 +95,8 @@ impl<'a> Place<'a> {
         self.directory.join("root")
     }
 
-    fn namespace(&self) -> PathBuf {
+    /// The file that its network namespace is mounted on.
+    pub(super) fn namespace(&self) -> PathBuf {
         self.directory.join("netns")
     }
 

@@ -22,7 +22,7 @@ use super::Csrf;
 use crate::{
     domain::{Timestamp, User, UserId},
     store::Store,
-    web::{Site, error::WebError},
+    web::{Site, error::WebError, middleware::RequestSpan},
 };
 
 /// The session's field with the secret of its forms.
@@ -194,6 +194,9 @@ impl FromRequestParts<Site> for Visit {
             Some(session) => Self::of(site, session).await?,
             None => None,
         };
+        if let (Some(visit), Some(span)) = (&visit, parts.extensions.get::<RequestSpan>()) {
+            span.signed_in(&visit.user.username);
+        }
         visit.ok_or_else(|| {
             let read = matches!(parts.method, Method::GET | Method::HEAD);
             let next = parts.uri.path_and_query().filter(|_| read).map(ToString::to_string);

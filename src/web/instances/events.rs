@@ -227,7 +227,9 @@ impl Live {
         }
         loop {
             let row = self.row;
-            let concerns = |change| matches!(change, Change::Image(_)) || change == Change::Instance(row);
+            let concerns = |change| {
+                matches!(change, Change::Image(_) | Change::Readiness) || change == Change::Instance(row)
+            };
             match self.pulse.wait(concerns).await {
                 Wake::Look => {}
                 // A browser that is cut off comes back by itself and goes on where it was.

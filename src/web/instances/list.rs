@@ -14,6 +14,7 @@ use crate::{
         format::{ago, count},
         images::ImageNotice,
         page::{BakeNotice, Shell, page},
+        readiness::{ReadinessNotice, SampleWay},
     },
 };
 
@@ -76,9 +77,11 @@ impl Row {
 /// What the list shows.
 pub struct ListView {
     pub rows: Vec<Row>,
+    pub readiness: Option<ReadinessNotice>,
     pub bake: Option<BakeNotice>,
     /// What an admin should know of the golden image.
     pub image: Option<ImageNotice>,
+    pub sample: SampleWay,
     pub is_admin: bool,
     pub everyones: bool,
 }
@@ -90,8 +93,14 @@ impl ListView {
         let everyones = is_admin && whose.whose != "mine";
         let found = visit.site.store.instances((!everyones).then_some(visit.user.id)).await?;
         let rows = found.into_iter().map(|Overview { instance, newest }| Row { instance, newest }).collect();
-        let (bake, image) = (BakeNotice::of(&visit.site).await?, ImageNotice::of(visit).await?);
-        Ok(Self { rows, bake, image, is_admin, everyones })
+        let readiness = ReadinessNotice::of(&visit.site);
+        // One reason to wait is enough: without machines there is no bake.
+        let bake = match &readiness {
+            Some(_) => None,
+            None => BakeNotice::of(&visit.site).await?,
+        };
+        let (image, sample) = (ImageNotice::of(visit).await?, SampleWay::of(&visit.site));
+        Ok(Self { rows, readiness, bake, image, sample, is_admin, everyones })
     }
 
     /// How many there are, in words.

@@ -98,6 +98,9 @@ impl Live {
         if let Some(image) = &view.image {
             order.push(html(image)?);
         }
+        if view.readiness.is_some() {
+            order.push("the cloud's notice".to_owned());
+        }
         let parts = html(&Parts { view: &view })?;
         // The first time everything is sent: the page may be older than the stream.
         let same = self.order.as_ref() == Some(&order);

@@ -10,6 +10,7 @@ use axum::{
     routing::get,
 };
 use serde::Deserialize;
+use tracing::Instrument;
 
 use super::form::{Errors, FormView, NAME, Source, Typed};
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
         auth::{CheckedForm, Visit},
         error::WebError,
         page::{Shell, page},
+        readiness::{ReadinessNotice, SampleWay},
     },
 };
 
@@ -38,6 +40,8 @@ struct Fill {
 struct NewPage {
     shell: Shell,
     form: FormView,
+    readiness: Option<ReadinessNotice>,
+    sample: SampleWay,
 }
 
 /// What the form asks for, once each field is right.
@@ -77,7 +81,7 @@ async fn create(
     let wish =
         rest.map(|(name, description)| Wish { owner, source, name, description, replace, received_at });
     // On its own, so that what was sent is done though the browser went away meanwhile.
-    let answer = tokio::spawn(look_and_submit(site, request, wish)).await??;
+    let answer = tokio::spawn(look_and_submit(site, request, wish).in_current_span()).await??;
     let mut replaces = None;
     match answer {
         Answer::Done(submitted) => {
@@ -154,5 +158,6 @@ async fn form(
     let form = FormView::new(typed, errors, replaces.as_ref(), &hosts, false);
     let description = "A repository's URL and the project's name: that is all it takes.";
     let shell = Shell::new(visit, form.page_title("New instance"), description).await?;
-    page(status, &NewPage { shell, form })
+    let (readiness, sample) = (ReadinessNotice::of(&visit.site), SampleWay::of(&visit.site));
+    page(status, &NewPage { shell, form, readiness, sample })
 }

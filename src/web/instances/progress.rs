@@ -7,7 +7,7 @@ use super::{
 use crate::{
     domain::{Deployment, ImageState, Status, Step, StepState, Timestamp},
     store::Attempt,
-    web::format::duration,
+    web::format::{duration, rich},
 };
 
 /// A step of a deployment, as a list shows it.
@@ -82,6 +82,7 @@ impl View {
         let report = self.shown.as_ref().map(|shown| &shown.report);
         let baking = self.bake.as_ref().is_some_and(|bake| bake.state == ImageState::Baking);
         match self.instance.status {
+            Status::Requested if self.not_ready.is_some() => "Waiting for the cloud".to_owned(),
             Status::Requested if baking => "Waiting for the golden image".to_owned(),
             Status::Requested if self.bake.is_some() => "No golden image to boot from".to_owned(),
             Status::Requested => "Waiting for its turn".to_owned(),
@@ -99,6 +100,12 @@ impl View {
     /// How far that is, as HTML.
     pub fn of_line(&self) -> String {
         let so_far = elapsed(self.instance.status_since);
+        if let Some(reason) = &self.not_ready {
+            return format!(
+                "No machines can be launched now. {} It goes on by itself once this is cured.",
+                rich(reason)
+            );
+        }
         match (self.instance.status, &self.bake) {
             (Status::Requested, Some(bake)) => bake_in_words(bake),
             (Status::Booting, _) => format!("The machine has not reported yet, {so_far} so far"),

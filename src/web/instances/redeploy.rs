@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::post,
 };
+use tracing::Instrument;
 
 use super::{detail::answer, edit::terminating, find, view::View};
 use crate::{
@@ -40,7 +41,8 @@ async fn redeploy(
     };
     let site = visit.site.clone();
     // On its own, so that what was asked for is done though the browser went away meanwhile.
-    let findings = tokio::spawn(look_and_queue(site, instance.row, request, received_at)).await??;
+    let findings =
+        tokio::spawn(look_and_queue(site, instance.row, request, received_at).in_current_span()).await??;
     if findings.is_empty() {
         return Ok(Redirect::to(&format!("/instances/{}", instance.name)).into_response());
     }

@@ -33,6 +33,11 @@ impl Streams {
         *count += 1;
         Some(OpenStream { of, streams: self.clone() })
     }
+
+    /// How many are open, of everybody.
+    pub fn count(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
 }
 
 impl Drop for OpenStream {

@@ -68,6 +68,8 @@ pub struct View {
     pub bake: Option<Image>,
     /// The attempt that is open or has brought the machine, while it is on the way to live.
     pub attempt: Option<Attempt>,
+    /// Why the launch waits: no machines can be launched now.
+    pub not_ready: Option<String>,
     pub kind: Kind,
     pub log: Tail,
     pub failure: Option<Card>,
@@ -98,7 +100,12 @@ impl View {
             Some(id) => store.image(id).await?,
             None => None,
         };
-        let waits = instance.status == Status::Requested && store.newest_good_image().await?.is_none();
+        let readiness = store.readiness();
+        let not_ready =
+            readiness.reason().filter(|_| instance.status == Status::Requested).map(str::to_owned);
+        let waits = instance.status == Status::Requested
+            && not_ready.is_none()
+            && store.newest_good_image().await?.is_none();
         let bake = if waits { store.newest_image().await? } else { None };
         let kind = Kind::of(instance.status);
         let attempt = if kind == Kind::Working { store.attempt(instance.row).await? } else { None };
@@ -110,6 +117,7 @@ impl View {
             image,
             bake,
             attempt,
+            not_ready,
             kind,
             log: Tail::default(),
             failure: None,
@@ -235,6 +243,9 @@ impl View {
             return log_html::for_pre(&self.log.html);
         }
         match (self.kind, self.instance.status) {
+            (Kind::Working, Status::Requested) if self.not_ready.is_some() => {
+                "<i>The machine is launched as soon as the cloud can launch machines.</i>\n".to_owned()
+            }
             (Kind::Working, Status::Requested) if self.bake.is_some() => {
                 "<i>The machine is launched as soon as the golden image is good.</i>\n".to_owned()
             }
