@@ -29,10 +29,10 @@ async fn every_request_has_a_line_and_no_secret_is_in_any() {
     let setup_form = visitor.token.clone().unwrap();
     visitor.post(setup_path, &[("username", "eve"), ("password", PASSWORD)]).await;
     let mut mira = app.owner("mira").await;
-    let form = mira.get("/instances/new?again=query-of-mine").await;
+    let form = mira.get("/instances/not-there?x=query-of-mine").await;
     assert_eq!(form.status, StatusCode::NOT_FOUND);
     mira.deploy("shop-of-logs").await;
-    let page = mira.get("/instances/shop-of-logs?deployment=1").await;
+    let page = mira.get("/instances/shop-of-logs").await;
     let wrong = mira.post("/instances/new", &[("github_url", REPO), ("project_name", "shop")]).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
 
@@ -117,7 +117,7 @@ async fn the_number_on_an_error_page_finds_its_cause() {
     assert!(found.contains("status=500"), "{found}");
     let text = log.text();
     let cause =
-        text.lines().any(|line| line.contains(number) && found.contains("ERROR") && found.contains("closed"));
+        text.lines().any(|line| line.contains(number) && line.contains("ERROR") && line.contains("closed"));
     assert!(cause, "no cause of {number}");
 }
 

@@ -281,7 +281,7 @@ async fn an_owner_has_one_look_at_a_time_and_others_need_not_wait() {
     let host = GitHost::start_with(hang).await;
     host.with_files("shop", &PLAIN);
     let site = Site::with_limits(Limits {
-        time: Duration::from_secs(4),
+        time: Duration::from_secs(8),
         wait: Duration::from_millis(500),
         ..Limits::default()
     });

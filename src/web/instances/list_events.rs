@@ -69,7 +69,8 @@ struct Live {
 impl Live {
     async fn next(&mut self) -> Option<Event> {
         while !self.over {
-            match self.pulse.wait(|change| matches!(change, Change::Instance(_) | Change::Image(_))).await {
+            let shown = |change| matches!(change, Change::Instance(_) | Change::Image(_) | Change::Readiness);
+            match self.pulse.wait(shown).await {
                 Wake::Look => {}
                 Wake::Stop => return None,
                 Wake::SignedOut => {
