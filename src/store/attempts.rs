@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{Change, Store, StoreError, error::At, lifecycle};
 use crate::domain::{DeploymentId, Failure, ImageId, InstanceId, RowId, Status, Timestamp};
@@ -27,7 +27,7 @@ pub struct Attempt {
 
 /// The attempt that is open or has brought the machine, where there is one.
 pub(super) async fn current(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     instance: RowId,
 ) -> Result<Option<Attempt>, StoreError> {
     let row = sqlx::query!(
@@ -35,7 +35,7 @@ pub(super) async fn current(
          WHERE instance = $1 AND state IN ('open', 'launched')",
         instance.0
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     row.map(|row| {
         let at = At { table: "attempts", row: row.id };
@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn attempt(&self, instance: RowId) -> Result<Option<Attempt>, StoreError> {
-        current(&mut self.readers.begin().await?, instance).await
+        current(&mut *self.readers.begin().await?, instance).await
     }
 
     /// Saves an attempt with its complete request, whose user data carries `deployment`; nothing where that
@@ -120,7 +120,7 @@ impl Store {
     pub async fn attempt_sent(&self, token: &str) -> Result<(), StoreError> {
         let now = Timestamp::now().0;
         sqlx::query!("UPDATE attempts SET sent_at = coalesce(sent_at, $2) WHERE token = $1", token, now)
-            .execute(&self.writer)
+            .execute(&mut *self.writer.statement().await?)
             .await?;
         Ok(())
     }

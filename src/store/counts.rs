@@ -40,10 +40,11 @@ impl Store {
         )
         .fetch_all(&self.readers)
         .await?;
+        let (writers, idle) = self.writer.connections();
         Ok(Counts {
             rows: rows.into_iter().map(|row| (row.what, row.state, row.count)).collect(),
-            connections: self.readers.size() + self.writer.size(),
-            idle: self.readers.num_idle() + self.writer.num_idle(),
+            connections: self.readers.size() + writers,
+            idle: self.readers.num_idle() + idle,
         })
     }
 }

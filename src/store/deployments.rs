@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{Store, StoreError, error::At};
 use crate::domain::{Deployment, DeploymentId, RowId, Timestamp};
@@ -64,14 +64,14 @@ pub(super) use deployments;
 
 /// The deployment that a page is about: the one that runs, else the newest.
 pub(super) async fn shown(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     instance: RowId,
 ) -> Result<Option<Deployment>, StoreError> {
     deployments!(
         "WHERE d.instance = $1 ORDER BY (d.outcome IS NULL AND d.begun_at IS NOT NULL) DESC, d.id DESC LIMIT 1",
         instance.0
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?
     .map(DeploymentRow::read)
     .transpose()
@@ -79,7 +79,7 @@ pub(super) async fn shown(
 
 /// The same for every instance of an owner, or everyone's, in one query.
 pub(super) async fn shown_of_all(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     owner: Option<i64>,
 ) -> Result<HashMap<RowId, Deployment>, StoreError> {
     let rows = deployments!(
@@ -89,7 +89,7 @@ pub(super) async fn shown_of_all(
                        ORDER BY (s.outcome IS NULL AND s.begun_at IS NOT NULL) DESC, s.id DESC LIMIT 1)",
         owner
     )
-    .fetch_all(&mut **tx)
+    .fetch_all(&mut *tx)
     .await?;
     rows.into_iter().map(|row| row.read().map(|deployment| (deployment.instance, deployment))).collect()
 }
@@ -100,12 +100,15 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn deployments(&self, instance: RowId, limit: u32) -> Result<Vec<Deployment>, StoreError> {
-        deployments!("WHERE d.instance = $1 ORDER BY d.id DESC LIMIT $2", instance.0, limit)
-            .fetch_all(&self.readers)
-            .await?
-            .into_iter()
-            .map(DeploymentRow::read)
-            .collect()
+        let read = async {
+            deployments!("WHERE d.instance = $1 ORDER BY d.id DESC LIMIT $2", instance.0, limit)
+                .fetch_all(&self.readers)
+                .await?
+                .into_iter()
+                .map(DeploymentRow::read)
+                .collect()
+        };
+        self.kept(&self.memos.deployments, (instance, limit), read).await
     }
 
     /// Deployments of an instance with numbers below `before`, the newest first, at most `limit`.
@@ -176,10 +179,16 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn serving_deployment(&self, instance: RowId) -> Result<Option<Deployment>, StoreError> {
-        deployments!("WHERE d.instance = $1 AND d.outcome = 'live' ORDER BY d.id DESC LIMIT 1", instance.0)
+        let read = async {
+            deployments!(
+                "WHERE d.instance = $1 AND d.outcome = 'live' ORDER BY d.id DESC LIMIT 1",
+                instance.0
+            )
             .fetch_optional(&self.readers)
             .await?
             .map(DeploymentRow::read)
             .transpose()
+        };
+        self.kept(&self.memos.serving, instance, read).await
     }
 }

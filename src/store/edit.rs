@@ -1,7 +1,7 @@
 //! The form of an instance that is there already: another source, another description, the deployment on account of it.
 
 use sha2::{Digest, Sha256};
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{
     Change, Store, StoreError, SubmitError,
@@ -139,7 +139,7 @@ impl Form<'_> {
 
 /// Writes another form of an instance on whose account a deployment is to be queued; says why that is.
 pub(super) async fn change(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     there: &Instance,
     form: Form<'_>,
     replace: bool,
@@ -168,7 +168,7 @@ pub(super) async fn change(
         wanted,
         now
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(reason)
 }

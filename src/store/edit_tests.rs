@@ -269,7 +269,10 @@ async fn why_says_what_was_pressed() {
 async fn deployments_from_before_the_reason_was_kept_read_back() {
     let (store, _dir) = store().await;
     let row = live(&store).await;
-    sqlx::query("UPDATE deployments SET reason = NULL").execute(&store.writer).await.unwrap();
+    sqlx::query("UPDATE deployments SET reason = NULL")
+        .execute(&mut *store.writer.statement().await.unwrap())
+        .await
+        .unwrap();
     assert_eq!(told(&store, row).await, [(None, Some(Outcome::Live))]);
 }
 

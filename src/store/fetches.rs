@@ -1,6 +1,6 @@
 //! Fetches: what people asked of an instance's machine, and what came of it.
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{Change, Store, StoreError, error::At};
 use crate::domain::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, RowId, Timestamp, UserId};
@@ -133,7 +133,7 @@ impl Store {
             id.0,
             now
         )
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *self.writer.statement().await?)
         .await?;
         if let Some(row) = row {
             self.tell(Change::Fetch(RowId(row.instance)));
@@ -154,7 +154,7 @@ impl Store {
             now,
             size
         )
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *self.writer.statement().await?)
         .await?;
         if let Some(row) = &row {
             self.tell(Change::Fetch(RowId(row.instance)));
@@ -244,7 +244,7 @@ impl Store {
 
 /// Removes the other fetches of this kind that ended so.
 async fn forget(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     keep: FetchId,
     instance: i64,
     kind: &str,
@@ -259,7 +259,7 @@ async fn forget(
             state,
             keep.0
         )
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     }
     Ok(())

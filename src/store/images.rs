@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{Change, Store, StoreError, error::At};
 use crate::domain::{Image, ImageId, ImageState, Timestamp, UserId};
@@ -108,7 +108,7 @@ impl Store {
             by.0,
             now
         )
-        .fetch_optional(&self.writer)
+        .fetch_optional(&mut *self.writer.statement().await?)
         .await?;
         let Some(row) = row else { return Ok(false) };
         self.tell(Change::Image(ImageId(row.id)));
@@ -179,7 +179,7 @@ impl Store {
             name,
             now
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         self.tell(Change::Image(id));
         Ok(())
@@ -239,7 +239,7 @@ impl Store {
             now,
             size
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         self.tell(Change::Image(id));
         Ok(())
@@ -256,7 +256,7 @@ impl Store {
              WHERE state = 'baking' AND NOT waiting",
             now
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         Ok(())
     }
@@ -271,7 +271,7 @@ impl Store {
              WHERE id = $1 AND state = 'good'",
             id.0
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         self.tell(Change::Image(id));
         Ok(())
@@ -284,7 +284,7 @@ impl Store {
     pub async fn image_failed_again(&self, id: ImageId) -> Result<(), StoreError> {
         let now = Timestamp::now().0;
         sqlx::query!("UPDATE images SET finished_at = $2 WHERE id = $1 AND state = 'failed'", id.0, now)
-            .execute(&self.writer)
+            .execute(&mut *self.writer.statement().await?)
             .await?;
         self.tell(Change::Image(id));
         Ok(())
@@ -372,7 +372,7 @@ impl Store {
             id.0,
             why
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         if done.rows_affected() > 0 {
             self.tell(Change::Image(id));
@@ -413,11 +413,14 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn image(&self, id: ImageId) -> Result<Option<Image>, StoreError> {
-        images!("WHERE i.id = $1 AND i.deleted_at IS NULL", id.0)
-            .fetch_optional(&self.readers)
-            .await?
-            .map(ImageRow::read)
-            .transpose()
+        let read = async {
+            images!("WHERE i.id = $1 AND i.deleted_at IS NULL", id.0)
+                .fetch_optional(&self.readers)
+                .await?
+                .map(ImageRow::read)
+                .transpose()
+        };
+        self.kept(&self.memos.images, id, read).await
     }
 
     /// The newest image that machines can boot from.
@@ -425,11 +428,14 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn newest_good_image(&self) -> Result<Option<Image>, StoreError> {
-        images!("WHERE i.state = 'good' AND i.delete_asked_at IS NULL ORDER BY i.id DESC LIMIT 1")
-            .fetch_optional(&self.readers)
-            .await?
-            .map(ImageRow::read)
-            .transpose()
+        let read = async {
+            images!("WHERE i.state = 'good' AND i.delete_asked_at IS NULL ORDER BY i.id DESC LIMIT 1")
+                .fetch_optional(&self.readers)
+                .await?
+                .map(ImageRow::read)
+                .transpose()
+        };
+        self.kept(&self.memos.newest_good_image, (), read).await
     }
 
     /// The newest bake, whatever came of it.
@@ -437,17 +443,20 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn newest_image(&self) -> Result<Option<Image>, StoreError> {
-        images!("WHERE i.deleted_at IS NULL ORDER BY i.id DESC LIMIT 1")
-            .fetch_optional(&self.readers)
-            .await?
-            .map(ImageRow::read)
-            .transpose()
+        let read = async {
+            images!("WHERE i.deleted_at IS NULL ORDER BY i.id DESC LIMIT 1")
+                .fetch_optional(&self.readers)
+                .await?
+                .map(ImageRow::read)
+                .transpose()
+        };
+        self.kept(&self.memos.newest_image, (), read).await
     }
 }
 
 /// Makes an image's row one of an image that is gone, and removes its log; no machine can be launched from it, by an
 /// older program neither. False where nobody asked for that, or it is done.
-async fn forget(tx: &mut Transaction<'_, Sqlite>, id: ImageId) -> Result<bool, StoreError> {
+async fn forget(tx: &mut SqliteConnection, id: ImageId) -> Result<bool, StoreError> {
     let now = Timestamp::now().0;
     let done = sqlx::query!(
         "UPDATE images SET state = 'failed', error = 'It was deleted.', deleted_at = $2
@@ -455,11 +464,11 @@ async fn forget(tx: &mut Transaction<'_, Sqlite>, id: ImageId) -> Result<bool, S
         id.0,
         now
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    sqlx::query!("DELETE FROM image_logs WHERE image_id = $1", id.0).execute(&mut **tx).await?;
+    sqlx::query!("DELETE FROM image_logs WHERE image_id = $1", id.0).execute(&mut *tx).await?;
     Ok(true)
 }

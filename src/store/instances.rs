@@ -1,5 +1,7 @@
 //! Reading instances, and what their owners want of them.
 
+use std::sync::Arc;
+
 use super::{Change, Store, StoreError, error::At};
 use crate::domain::{
     Deployment, ImageId, Instance, RepoUrl, RowId, ServerName, Status, Timestamp, UserId, Wanted,
@@ -91,14 +93,17 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn instance(&self, name: &ServerName) -> Result<Option<Overview>, StoreError> {
-        let mut tx = self.readers.begin().await?;
-        let name = name.as_str();
-        let Some(row) = instances!("WHERE i.name = $1", name).fetch_optional(&mut *tx).await? else {
-            return Ok(None);
+        let read = async {
+            let mut tx = self.readers.begin().await?;
+            let text = name.as_str();
+            let Some(row) = instances!("WHERE i.name = $1", text).fetch_optional(&mut *tx).await? else {
+                return Ok(None);
+            };
+            let instance = row.read()?;
+            let newest = super::deployments::shown(&mut tx, instance.row).await?;
+            Ok(Some(Overview { instance, newest }))
         };
-        let instance = row.read()?;
-        let newest = super::deployments::shown(&mut tx, instance.row).await?;
-        Ok(Some(Overview { instance, newest }))
+        self.kept(&self.memos.instances, name.clone(), read).await
     }
 
     /// The same, by row.
@@ -120,21 +125,26 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn instances(&self, owner: Option<UserId>) -> Result<Vec<Overview>, StoreError> {
-        let mut tx = self.readers.begin().await?;
-        let owner = owner.map(|owner| owner.0);
-        let rows =
-            instances!("WHERE $1 IS NULL OR i.owner_id = $1 ORDER BY i.updated_at DESC, i.id DESC", owner)
-                .fetch_all(&mut *tx)
-                .await?;
-        let mut newest = super::deployments::shown_of_all(&mut tx, owner).await?;
-        rows.into_iter()
-            .map(|row| {
-                let instance = row.read()?;
-                let newest = newest.remove(&instance.row);
-                Ok(Overview { instance, newest })
-            })
-            .collect()
+    pub async fn instances(&self, owner: Option<UserId>) -> Result<Arc<[Arc<Overview>]>, StoreError> {
+        let read = async {
+            let mut tx = self.readers.begin().await?;
+            let owner = owner.map(|owner| owner.0);
+            let rows = instances!(
+                "WHERE $1 IS NULL OR i.owner_id = $1 ORDER BY i.updated_at DESC, i.id DESC",
+                owner
+            )
+            .fetch_all(&mut *tx)
+            .await?;
+            let mut newest = super::deployments::shown_of_all(&mut tx, owner).await?;
+            rows.into_iter()
+                .map(|row| {
+                    let instance = row.read()?;
+                    let newest = newest.remove(&instance.row);
+                    Ok(Arc::new(Overview { instance, newest }))
+                })
+                .collect()
+        };
+        self.kept(&self.memos.lists, owner, read).await
     }
 
     /// Writes what the owner wants of an instance. False where nothing changed: it was wanted
@@ -153,7 +163,7 @@ impl Store {
             now,
             terminated
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         let changed = done.rows_affected() > 0;
         if changed {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{
     Attempt, Change, Store, StoreError, attempts,
@@ -32,15 +32,15 @@ pub struct Work {
 }
 
 /// The status of an instance.
-pub(super) async fn status(tx: &mut Transaction<'_, Sqlite>, instance: RowId) -> Result<Status, StoreError> {
+pub(super) async fn status(tx: &mut SqliteConnection, instance: RowId) -> Result<Status, StoreError> {
     let row =
-        sqlx::query!("SELECT status FROM instances WHERE id = $1", instance.0).fetch_one(&mut **tx).await?;
+        sqlx::query!("SELECT status FROM instances WHERE id = $1", instance.0).fetch_one(&mut *tx).await?;
     At { table: "instances", row: instance.0 }.read("status", &row.status)
 }
 
 /// Moves an instance to a status that its life has from where it is. False where it is there already.
 pub(super) async fn set_status(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     instance: RowId,
     to: Status,
 ) -> Result<bool, StoreError> {
@@ -56,21 +56,21 @@ pub(super) async fn set_status(
         name,
         now
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(true)
 }
 
 /// Moves an instance to `failed` with why.
 pub(super) async fn set_failed(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     instance: RowId,
     failure: &Failure,
 ) -> Result<(), StoreError> {
     set_status(tx, instance, Status::Failed).await?;
     let json = to_json(failure)?;
     sqlx::query!("UPDATE instances SET failure = $2 WHERE id = $1", instance.0, json)
-        .execute(&mut **tx)
+        .execute(&mut *tx)
         .await?;
     Ok(())
 }
@@ -86,7 +86,7 @@ pub(super) enum Open {
 
 /// Ends deployments of an instance, where there are such, as failed.
 pub(super) async fn fail_open(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     instance: RowId,
     which: Open,
     failure: &Failure,
@@ -100,7 +100,7 @@ pub(super) async fn fail_open(
         now,
         all
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }
@@ -183,7 +183,7 @@ impl Store {
             instance.0,
             generation
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         Ok(())
     }
@@ -297,7 +297,7 @@ impl Store {
             ip,
             now
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         if done.rows_affected() > 0 {
             self.tell(Change::Instance(instance));
@@ -315,7 +315,7 @@ impl Store {
             instance.0,
             notice
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         if done.rows_affected() > 0 {
             self.tell(Change::Instance(instance));

@@ -12,13 +12,16 @@ mod images;
 mod instances;
 mod lifecycle;
 mod logs;
+mod memo;
+mod memos;
 mod people;
 mod power;
 mod sessions;
 mod submit;
 mod users;
+mod writer;
 
-use std::{path::Path, str::FromStr, time::Duration};
+use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
 pub use attempts::Attempt;
 pub use counts::Counts;
@@ -32,13 +35,17 @@ pub use people::{PasswordLink, Person, PersonError};
 pub use power::PowerError;
 pub use sessions::SignedIn;
 use sqlx::{
-    Sqlite, SqlitePool, Transaction,
+    SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 pub use submit::{Submission, SubmitError, Submitted};
 use tokio::sync::{broadcast, watch};
 pub use users::UserError;
 
+use self::{
+    memos::{Foreign, Memos},
+    writer::{Tx, Writer},
+};
 use crate::domain::{ImageId, Readiness, RowId};
 
 /// What a committed change was about.
@@ -61,9 +68,10 @@ pub enum Change {
 /// The site's database.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// One connection: writers wait for each other here and not in SQLite.
-    writer: SqlitePool,
+    writer: Writer,
     readers: SqlitePool,
+    foreign: Arc<Foreign>,
+    memos: Arc<Memos>,
     changes: broadcast::Sender<Change>,
     /// Not in the database: it is about this host, now.
     readiness: watch::Sender<Readiness>,
@@ -89,14 +97,21 @@ impl Store {
             .busy_timeout(Duration::from_secs(10))
             .optimize_on_close(true, None);
         make_private(options.get_filename())?;
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+        let one = || SqlitePoolOptions::new().max_connections(1);
+        let writer = one().connect_with(options.clone()).await?;
         sqlx::migrate!().set_ignore_missing(true).run(&writer).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(Self::READERS)
-            .connect_with(options.read_only(true).create_if_missing(false))
-            .await?;
+        let options = options.read_only(true).create_if_missing(false);
+        let foreign = Arc::new(Foreign::new(one().connect_with(options.clone()).await?));
+        let readers = SqlitePoolOptions::new().max_connections(Self::READERS).connect_with(options).await?;
         let (changes, _) = broadcast::channel(Self::CHANGES);
-        Ok(Self { writer, readers, changes, readiness: watch::Sender::default() })
+        Ok(Self {
+            writer: Writer::new(writer),
+            readers,
+            foreign,
+            memos: Arc::default(),
+            changes,
+            readiness: watch::Sender::default(),
+        })
     }
 
     /// Listens to every change from now on.
@@ -155,13 +170,15 @@ impl Store {
     /// Closes every connection, the write-ahead log with them.
     pub async fn close(&self) {
         self.readers.close().await;
+        self.foreign.close().await;
         self.writer.close().await;
+        // Nothing that was kept is given out any more.
+        self.writer.count_foreign();
     }
 
-    /// Begins a transaction that may write: it takes the write lock at once, so that what it reads
-    /// first still holds when it writes.
-    async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    /// Begins a transaction that may write.
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        Ok(self.writer.begin().await?)
     }
 
     /// Tells a change. Nobody listening is no error.

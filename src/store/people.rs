@@ -2,7 +2,7 @@
 //! they set their passwords. That an admin stays is decided here, where nothing comes between the
 //! look and the write.
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{
     Change, Store, StoreError, UserError,
@@ -271,21 +271,21 @@ impl Store {
     }
 }
 
-async fn named(tx: &mut Transaction<'static, Sqlite>, username: &Username) -> Result<User, PersonError> {
+async fn named(tx: &mut SqliteConnection, username: &Username) -> Result<User, PersonError> {
     let name = username.as_str();
     let row = sqlx::query_as!(
         UserRow,
         "SELECT id, username, role, created_at, disabled_at FROM users WHERE username = $1",
         name
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     Ok(row.ok_or(PersonError::Nobody)?.read()?)
 }
 
 /// Whether the site still has an admin without this person. One who has set no password yet is not
 /// counted, since they may never come.
-async fn role_is_spare(tx: &mut Transaction<'static, Sqlite>, user: &User) -> Result<bool, PersonError> {
+async fn role_is_spare(tx: &mut SqliteConnection, user: &User) -> Result<bool, PersonError> {
     if !user.is_admin() || user.is_disabled() {
         return Ok(true);
     }
@@ -295,16 +295,12 @@ async fn role_is_spare(tx: &mut Transaction<'static, Sqlite>, user: &User) -> Re
         user.id.0,
         NO_PASSWORD
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *tx)
     .await?;
     Ok(row.others)
 }
 
-async fn put_link(
-    tx: &mut Transaction<'static, Sqlite>,
-    user: i64,
-    link: &PasswordLink,
-) -> Result<(), sqlx::Error> {
+async fn put_link(tx: &mut SqliteConnection, user: i64, link: &PasswordLink) -> Result<(), sqlx::Error> {
     sqlx::query!(
         "INSERT INTO password_links (user_id, digest, expires_at) VALUES ($1, $2, $3)
          ON CONFLICT (user_id) DO UPDATE SET digest = excluded.digest, expires_at = excluded.expires_at",
@@ -312,7 +308,7 @@ async fn put_link(
         link.digest,
         link.expires_at.0
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

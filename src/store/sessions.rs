@@ -1,6 +1,6 @@
 //! Sign-in sessions: opaque data under a secret id.
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{Change, Store, StoreError};
 use crate::domain::{Timestamp, UserId};
@@ -108,7 +108,7 @@ impl Store {
             user.0,
             kept
         )
-        .execute(&self.writer)
+        .execute(&mut *self.writer.statement().await?)
         .await?;
         if done.rows_affected() > 0 {
             self.tell(Change::Sessions);
@@ -121,12 +121,14 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn session(&self, id: &str) -> Result<Option<(String, Timestamp)>, StoreError> {
-        let now = Timestamp::now().0;
-        let row =
-            sqlx::query!("SELECT data, expires_at FROM sessions WHERE id = $1 AND expires_at > $2", id, now)
+        let read = async {
+            let row = sqlx::query!("SELECT data, expires_at FROM sessions WHERE id = $1", id)
                 .fetch_optional(&self.readers)
                 .await?;
-        Ok(row.map(|row| (row.data, Timestamp(row.expires_at))))
+            Ok(row.map(|row| (row.data, Timestamp(row.expires_at))))
+        };
+        let session = self.kept(&self.memos.sessions, id.to_owned(), read).await?;
+        Ok(session.filter(|(_, expires_at)| *expires_at > Timestamp::now()))
     }
 
     /// Ends a session.
@@ -134,7 +136,9 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn delete_session(&self, id: &str) -> Result<(), StoreError> {
-        let done = sqlx::query!("DELETE FROM sessions WHERE id = $1", id).execute(&self.writer).await?;
+        let done = sqlx::query!("DELETE FROM sessions WHERE id = $1", id)
+            .execute(&mut *self.writer.statement().await?)
+            .await?;
         if done.rows_affected() > 0 {
             self.tell(Change::Sessions);
         }
@@ -147,23 +151,21 @@ impl Store {
     /// Where the database fails.
     pub async fn prune_sessions(&self) -> Result<(), StoreError> {
         let now = Timestamp::now().0;
-        sqlx::query!("DELETE FROM sessions WHERE expires_at <= $1", now).execute(&self.writer).await?;
+        sqlx::query!("DELETE FROM sessions WHERE expires_at <= $1", now)
+            .execute(&mut *self.writer.statement().await?)
+            .await?;
         Ok(())
     }
 }
 
 /// Notes when a person was here.
-async fn see(
-    tx: &mut Transaction<'static, Sqlite>,
-    user: Option<i64>,
-    seen: Option<i64>,
-) -> Result<(), StoreError> {
+async fn see(tx: &mut SqliteConnection, user: Option<i64>, seen: Option<i64>) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE users SET seen_at = max(coalesce(seen_at, 0), $2) WHERE id = $1 AND $2 > 0",
         user,
         seen
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The accepted form: update or create, keyed on the name, with the deployment that it asks for.
 
 use sha2::{Digest, Sha256};
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{
     Change, Store, StoreError,
@@ -190,7 +190,7 @@ pub(super) fn again(status: Status) -> Reason {
 /// The deployment that an earlier request with the same inputs asked for, where this one came in before that was
 /// answered.
 pub(super) async fn asked_before(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     row: RowId,
     digest: &str,
     received_at: Timestamp,
@@ -203,17 +203,14 @@ pub(super) async fn asked_before(
         digest,
         earliest
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     Ok(first.map(|first| DeploymentId(first.id)))
 }
 
 /// What an earlier request of the same person with the same inputs made, where this one came in
 /// before that was answered.
-async fn same_wish(
-    tx: &mut Transaction<'_, Sqlite>,
-    wish: &Submission,
-) -> Result<Option<Submitted>, SubmitError> {
+async fn same_wish(tx: &mut SqliteConnection, wish: &Submission) -> Result<Option<Submitted>, SubmitError> {
     let digest = wish.digest();
     let earliest = wish.received_at.plus_seconds(-DOUBLE_CLICK_SECONDS).0;
     let row = sqlx::query!(
@@ -224,7 +221,7 @@ async fn same_wish(
         digest,
         earliest
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     let Some(row) = row else { return Ok(None) };
     let name = At { table: "instances", row: row.id }.read("name", &row.name)?;
@@ -234,7 +231,7 @@ async fn same_wish(
 /// Writes another description of an instance that is as it is wished for already, down to the commit: that
 /// alone deploys nothing.
 async fn describe_alone(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     wish: &Submission,
 ) -> Result<Option<(RowId, Submitted)>, SubmitError> {
     let Some(name) = &wish.name else { return Ok(None) };
@@ -261,11 +258,11 @@ async fn describe_alone(
         commit,
         earliest
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     let Some(row) = row else { return Ok(None) };
     let serving = sqlx::query!("SELECT id FROM deployments WHERE instance = $1 AND outcome = 'live'", row.id)
-        .fetch_one(&mut **tx)
+        .fetch_one(&mut *tx)
         .await?;
     let submitted = Submitted { name: name.clone(), deployment: DeploymentId(serving.id) };
     Ok(Some((RowId(row.id), submitted)))
@@ -273,7 +270,7 @@ async fn describe_alone(
 
 /// Inserts the instance under a name; none where the name is taken, as the unique index tells.
 async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     wish: &Submission,
     name: &ServerName,
 ) -> Result<Option<RowId>, StoreError> {
@@ -294,14 +291,14 @@ async fn insert(
         requested,
         now
     )
-    .fetch_optional(&mut **tx)
+    .fetch_optional(&mut *tx)
     .await?;
     Ok(row.map(|row| RowId(row.id)))
 }
 
 /// Inserts the instance under the first free slug of the project's name: `shop`, `shop-2`, …
 async fn insert_under_free_name(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     wish: &Submission,
 ) -> Result<(RowId, ServerName), SubmitError> {
     let slug = ServerName::slug(wish.project.as_str(), "site");
@@ -316,12 +313,12 @@ async fn insert_under_free_name(
 
 /// Updates the owner's own instance of this name to what a form asks for.
 async fn take_over(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     wish: &Submission,
     name: &ServerName,
 ) -> Result<(RowId, Reason), SubmitError> {
     let name = name.as_str();
-    let there = instances!("WHERE i.name = $1", name).fetch_one(&mut **tx).await?.read()?;
+    let there = instances!("WHERE i.name = $1", name).fetch_one(&mut *tx).await?.read()?;
     if there.owner != wish.owner {
         return Err(SubmitError::NameTaken);
     }
@@ -344,7 +341,7 @@ pub(super) struct Asked<'a> {
 
 /// Queues a deployment; the one that waited, if any, is replaced: the newest wins.
 pub(super) async fn queue(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut SqliteConnection,
     instance: RowId,
     plan: &Plan,
     asked: Asked<'_>,
@@ -357,7 +354,7 @@ pub(super) async fn queue(
         instance.0,
         now
     )
-    .execute(&mut **tx)
+    .execute(&mut *tx)
     .await?;
     let row = sqlx::query!(
         r#"INSERT INTO deployments (instance, number, plan, report, submission, requested_by, created_at, reason)
@@ -371,7 +368,7 @@ pub(super) async fn queue(
         now,
         reason
     )
-    .fetch_one(&mut **tx)
+    .fetch_one(&mut *tx)
     .await?;
     Ok(DeploymentId(row.id))
 }

@@ -303,6 +303,10 @@ async fn files_are_kept_for_an_hour() {
     let kept = store.kept_fetches().await.unwrap();
     assert_eq!(kept.iter().map(|fetch| fetch.id).collect::<Vec<_>>(), [file]);
     let hour_ago = Timestamp::now().plus_seconds(-Fetch::KEPT_SECONDS - 1).0;
-    sqlx::query("UPDATE fetches SET ended_at = $1").bind(hour_ago).execute(&store.writer).await.unwrap();
+    sqlx::query("UPDATE fetches SET ended_at = $1")
+        .bind(hour_ago)
+        .execute(&mut *store.writer.statement().await.unwrap())
+        .await
+        .unwrap();
     assert!(store.kept_fetches().await.unwrap().is_empty());
 }

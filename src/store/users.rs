@@ -1,6 +1,6 @@
 //! People and their password hashes.
 
-use sqlx::{Sqlite, Transaction};
+use sqlx::SqliteConnection;
 
 use super::{Change, Store, StoreError, error::At};
 use crate::domain::{Role, Timestamp, User, UserId, Username};
@@ -131,15 +131,18 @@ impl Store {
     /// # Errors
     /// Where the database fails.
     pub async fn user(&self, id: UserId) -> Result<Option<User>, StoreError> {
-        sqlx::query_as!(
-            UserRow,
-            "SELECT id, username, role, created_at, disabled_at FROM users WHERE id = $1",
-            id.0
-        )
-        .fetch_optional(&self.readers)
-        .await?
-        .map(UserRow::read)
-        .transpose()
+        let read = async {
+            sqlx::query_as!(
+                UserRow,
+                "SELECT id, username, role, created_at, disabled_at FROM users WHERE id = $1",
+                id.0
+            )
+            .fetch_optional(&self.readers)
+            .await?
+            .map(UserRow::read)
+            .transpose()
+        };
+        self.kept(&self.memos.users, id, read).await
     }
 
     /// The person of this name with the hash of their password, where there is one who may sign in.
@@ -218,11 +221,8 @@ impl Store {
 
 /// Ends everything by which a person is in or could come in but their password: their sessions and
 /// their password link. Whether there were sessions.
-pub(super) async fn shut_out(
-    tx: &mut Transaction<'static, Sqlite>,
-    user: UserId,
-) -> Result<bool, StoreError> {
-    sqlx::query!("DELETE FROM password_links WHERE user_id = $1", user.0).execute(&mut **tx).await?;
-    let done = sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.0).execute(&mut **tx).await?;
+pub(super) async fn shut_out(tx: &mut SqliteConnection, user: UserId) -> Result<bool, StoreError> {
+    sqlx::query!("DELETE FROM password_links WHERE user_id = $1", user.0).execute(&mut *tx).await?;
+    let done = sqlx::query!("DELETE FROM sessions WHERE user_id = $1", user.0).execute(&mut *tx).await?;
     Ok(done.rows_affected() > 0)
 }

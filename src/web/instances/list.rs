@@ -1,11 +1,13 @@
 //! The list of instances; where there are none yet, the form itself.
 
+use std::{ops::Deref, sync::Arc};
+
 use askama::Template;
 use axum::{Router, extract::Query, http::StatusCode, response::Response, routing::get};
 use serde::Deserialize;
 
 use crate::{
-    domain::{Deployment, Instance, Status},
+    domain::{Instance, Status},
     store::Overview,
     web::{
         Site,
@@ -30,9 +32,14 @@ pub struct Whose {
 }
 
 /// A row of the list.
-pub struct Row {
-    pub instance: Instance,
-    newest: Option<Deployment>,
+pub struct Row(Arc<Overview>);
+
+impl Deref for Row {
+    type Target = Overview;
+
+    fn deref(&self) -> &Overview {
+        &self.0
+    }
 }
 
 impl Row {
@@ -92,7 +99,7 @@ impl ListView {
         let is_admin = visit.user.is_admin();
         let everyones = is_admin && whose.whose != "mine";
         let found = visit.site.store.instances((!everyones).then_some(visit.user.id)).await?;
-        let rows = found.into_iter().map(|Overview { instance, newest }| Row { instance, newest }).collect();
+        let rows = found.iter().cloned().map(Row).collect();
         let readiness = ReadinessNotice::of(&visit.site);
         // One reason to wait is enough: without machines there is no bake.
         let bake = match &readiness {

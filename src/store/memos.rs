@@ -1,0 +1,91 @@
+//! The queries that nearly every page asks, and whether what was read of them still holds.
+
+use std::{
+    hash::Hash,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use sqlx::SqlitePool;
+
+use super::{Overview, Store, StoreError, memo::Memo};
+use crate::domain::{Deployment, Image, ImageId, RowId, ServerName, Timestamp, User, UserId};
+
+/// How long another program's write, one of the command line's, may stay unseen by the pages.
+const FOREIGN: Duration = Duration::from_millis(200);
+
+/// What was read of the queries that nearly every page asks.
+#[derive(Debug, Default)]
+pub(super) struct Memos {
+    pub sessions: Memo<String, Option<(String, Timestamp)>>,
+    pub users: Memo<UserId, Option<User>>,
+    pub instances: Memo<ServerName, Option<Overview>>,
+    pub lists: Memo<Option<UserId>, Arc<[Arc<Overview>]>>,
+    pub deployments: Memo<(RowId, u32), Vec<Deployment>>,
+    pub serving: Memo<RowId, Option<Deployment>>,
+    pub images: Memo<ImageId, Option<Image>>,
+    pub newest_image: Memo<(), Option<Image>>,
+    pub newest_good_image: Memo<(), Option<Image>>,
+}
+
+/// Whether another program has written to the database: SQLite tells a connection of every commit but its own.
+#[derive(Debug)]
+pub(super) struct Foreign {
+    /// One connection, since the number means something on the same one only.
+    connection: SqlitePool,
+    seen: AtomicI64,
+    opened: Instant,
+    /// When it was looked at last, in milliseconds since `opened`.
+    looked: AtomicU64,
+}
+
+impl Foreign {
+    pub fn new(connection: SqlitePool) -> Self {
+        Self { connection, seen: AtomicI64::new(0), opened: Instant::now(), looked: AtomicU64::new(0) }
+    }
+
+    pub async fn close(&self) {
+        self.connection.close().await;
+    }
+
+    /// Whether it is time for another look; true for one who asks only.
+    fn is_due(&self) -> bool {
+        let now = self.opened.elapsed();
+        let looked = self.looked.load(Ordering::Relaxed);
+        let due = now.saturating_sub(Duration::from_millis(looked)) >= FOREIGN;
+        let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        due && self.looked.compare_exchange(looked, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+impl Store {
+    /// The version that what is read now, or was kept at it, is of.
+    pub(super) async fn version(&self) -> Result<u64, StoreError> {
+        if self.foreign.is_due() {
+            let seen = sqlx::query_scalar("PRAGMA data_version").fetch_one(&self.foreign.connection).await?;
+            if self.foreign.seen.swap(seen, Ordering::AcqRel) != seen {
+                self.writer.count_foreign();
+            }
+        }
+        Ok(self.writer.version())
+    }
+
+    /// What was read of a query for this key, where it still holds; else what `read` reads now.
+    pub(super) async fn kept<K: Hash + Eq, V: Clone>(
+        &self,
+        memo: &Memo<K, V>,
+        key: K,
+        read: impl Future<Output = Result<V, StoreError>>,
+    ) -> Result<V, StoreError> {
+        let version = self.version().await?;
+        if let Some(kept) = memo.get(version, &key) {
+            return Ok(kept);
+        }
+        let value = read.await?;
+        memo.keep(version, key, value.clone());
+        Ok(value)
+    }
+}
