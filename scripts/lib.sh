@@ -25,7 +25,7 @@ EC_DJANGO_LTS='Django>=5.2,<5.3'
 # through the pipe, never in a command line or an environment.
 log_to() {
   EC_SECRET=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-  exec > >(exec python3 -I "$EC_LIB/log.py" "$1") 2>&1
+  exec > >(exec python3 -IS "$EC_LIB/log.py" "$1") 2>&1
   EC_LOGGER=$!
   printf '%s\n' "$EC_SECRET"
 }
@@ -126,5 +126,5 @@ make_user() {
 as_app() {
   local seconds=$1
   shift
-  timeout -k 10 "$seconds" python3 -I "$EC_LIB/run.py" "$@"
+  timeout -k 10 "$seconds" python3 -IS "$EC_LIB/run.py" "$@"
 }

@@ -76,7 +76,7 @@ def settle():
     ready, serving = (os.path.realpath("/srv/app/" + name) for name in ("next", "current"))
     if os.path.isdir(ready) and ready != serving:
         lib = "/opt/ec-deployer/"
-        undo = ["python3", "-I", lib + "run.py", "python3", "-I", lib + "database.py", "restore", ready]
+        undo = ["python3", "-IS", lib + "run.py", "python3", "-IS", lib + "database.py", "restore", ready]
         subprocess.run(undo, timeout=120)
     if ready != serving and os.path.lexists("/srv/app/next"):
         os.remove("/srv/app/next")

@@ -18,4 +18,4 @@ unpack
 exec 9>&-
 # The token goes through a pipe: a command line is everybody's to read.
 printf '%s\n' "$EC_TOKEN" |
-  timeout -k 10 3600 python3 -I "$EC_LIB/fetch.py" send "$EC_KIND" "$EC_CALLBACK_URL/fetches/$EC_FETCH"
+  timeout -k 10 3600 python3 -IS "$EC_LIB/fetch.py" send "$EC_KIND" "$EC_CALLBACK_URL/fetches/$EC_FETCH"

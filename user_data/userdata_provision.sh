@@ -115,7 +115,7 @@ Wants=network-online.target
 ConditionDirectoryNotEmpty=/var/lib/ec-deployer/ship
 [Service]
 EnvironmentFile=-/etc/environment
-ExecStart=/usr/bin/python3 -I /opt/ec-deployer/ship.py
+ExecStart=/usr/bin/python3 -IS /opt/ec-deployer/ship.py
 Restart=on-failure
 RestartSec=5
 [Install]
@@ -132,8 +132,8 @@ Before=supervisor.service nginx.service
 [Service]
 Type=oneshot
 ExecStart=-/usr/sbin/nft -f /etc/ec-deployer/metadata.nft
-ExecStart=-/usr/bin/python3 -I /opt/ec-deployer/machine.py settle
-ExecStart=/usr/bin/python3 -I /opt/ec-deployer/machine.py address
+ExecStart=-/usr/bin/python3 -IS /opt/ec-deployer/machine.py settle
+ExecStart=/usr/bin/python3 -IS /opt/ec-deployer/machine.py address
 [Install]
 WantedBy=multi-user.target
 UNIT
@@ -167,12 +167,12 @@ environment() {
       return 1
     fi
   done
-  python3 -I "$EC_LIB/machine.py" environment "$EC_DEPLOYMENT"
+  python3 -IS "$EC_LIB/machine.py" environment "$EC_DEPLOYMENT"
   if [[ ! -s /etc/ec-deployer/secret_key ]]; then
     (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put /etc/ec-deployer/secret_key)
     chgrp app /etc/ec-deployer/secret_key
   fi
-  python3 -I "$EC_LIB/machine.py" address
+  python3 -IS "$EC_LIB/machine.py" address
   cat /etc/ec-deployer/hosts
   nft list table inet ec_deployer >/dev/null 2>&1 ||
     echo "Warning: this machine cannot keep the project from the metadata service."
@@ -254,7 +254,7 @@ dependencies() {
     *) django="Django$django" ;;
   esac
   if [[ -n $EC_REQUIREMENTS ]]; then
-    as_app 60 python3 -I "$EC_LIB/requirements.py" "$RELEASE/repo/$EC_REQUIREMENTS" "$RELEASE/repo" |
+    as_app 60 python3 -IS "$EC_LIB/requirements.py" "$RELEASE/repo/$EC_REQUIREMENTS" "$RELEASE/repo" |
       put "$RELEASE/requirements.txt"
     wanted=(-r "$RELEASE/requirements.txt")
     where=$(dirname "$RELEASE/repo/$EC_REQUIREMENTS")
@@ -364,7 +364,7 @@ CONF
 configure_supervisor() {
   put "$RELEASE/supervisor.conf" <<CONF
 [program:app-$EC_DEPLOYMENT]
-command=/usr/bin/python3 -I $EC_LIB/run.py --release $EC_DEPLOYMENT python -m gunicorn -c $RELEASE/overlay/ec_gunicorn.py ec_wsgi:application
+command=/usr/bin/python3 -IS $EC_LIB/run.py --release $EC_DEPLOYMENT python -m gunicorn -c $RELEASE/overlay/ec_gunicorn.py ec_wsgi:application
 autorestart=true
 startsecs=2
 startretries=5
@@ -393,7 +393,7 @@ collectstatic() {
 
 migrate() {
   local alias aliases unmigrated options=()
-  as_app 240 python3 -I "$EC_LIB/database.py" prepare "$RELEASE"
+  as_app 240 python3 -IS "$EC_LIB/database.py" prepare "$RELEASE"
   IFS=, read -ra aliases <<<"$(fact DATABASES)"
   unmigrated=$(fact UNMIGRATED)
   if [[ -n $unmigrated ]]; then
@@ -415,7 +415,7 @@ migrate() {
 start() {
   systemctl -q is-active supervisor || systemctl start supervisor
   supervisorctl update
-  if ! timeout 120 python3 -I "$EC_LIB/machine.py" started "$EC_DEPLOYMENT"; then
+  if ! timeout 120 python3 -IS "$EC_LIB/machine.py" started "$EC_DEPLOYMENT"; then
     echo "gunicorn did not start. Its last lines:"
     tail -n 40 "$EC_LOGS/app-$EC_DEPLOYMENT.log" || true
     return 1
@@ -427,14 +427,14 @@ start() {
 health() {
   local saw line admin=0
   if [[ $(fact ADMIN)$(fact STATICFILES) == 11 ]]; then admin=1; fi
-  if ! saw=$(as_app 120 python3 -I "$EC_LIB/health.py" "$CHECK_PORT" "$(fact STATIC_URL)" "$admin"); then
+  if ! saw=$(as_app 120 python3 -IS "$EC_LIB/health.py" "$CHECK_PORT" "$(fact STATIC_URL)" "$admin"); then
     echo "The last lines of the project:"
     tail -n 40 "$EC_LOGS/app-$EC_DEPLOYMENT.log" || true
     return 1
   fi
   point /srv/app/current "$RELEASE"
   reload_nginx
-  as_app 120 python3 -I "$EC_LIB/health.py" 80 "" 0 >/dev/null
+  as_app 120 python3 -IS "$EC_LIB/health.py" 80 "" 0 >/dev/null
   while IFS= read -r line; do
     mark "saw $(printf '%s' "$line" | tr -cd '[:print:]' | cut -b -400)"
   done <<<"$saw"
@@ -450,7 +450,7 @@ undo() {
     reload_nginx
     supervisorctl update
   fi
-  if [[ -d $RELEASE/before ]]; then as_app 120 python3 -I "$EC_LIB/database.py" restore "$RELEASE"; fi
+  if [[ -d $RELEASE/before ]]; then as_app 120 python3 -IS "$EC_LIB/database.py" restore "$RELEASE"; fi
 }
 
 # Stops the processes of the release before, once what visitors asked of it has been answered.

@@ -1,6 +1,6 @@
 //! Reading deployments.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use sqlx::SqliteConnection;
 
@@ -99,7 +99,7 @@ impl Store {
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn deployments(&self, instance: RowId, limit: u32) -> Result<Vec<Deployment>, StoreError> {
+    pub async fn deployments(&self, instance: RowId, limit: u32) -> Result<Arc<[Deployment]>, StoreError> {
         let read = async {
             deployments!("WHERE d.instance = $1 ORDER BY d.id DESC LIMIT $2", instance.0, limit)
                 .fetch_all(&self.readers)

@@ -24,7 +24,7 @@ pub(super) struct Memos {
     pub users: Memo<UserId, Option<User>>,
     pub instances: Memo<ServerName, Option<Overview>>,
     pub lists: Memo<Option<UserId>, Arc<[Arc<Overview>]>>,
-    pub deployments: Memo<(RowId, u32), Vec<Deployment>>,
+    pub deployments: Memo<(RowId, u32), Arc<[Deployment]>>,
     pub serving: Memo<RowId, Option<Deployment>>,
     pub images: Memo<ImageId, Option<Image>>,
     pub newest_image: Memo<(), Option<Image>>,

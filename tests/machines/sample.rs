@@ -107,6 +107,18 @@ async fn the_sample_is_live_keeps_its_rows_and_follows_its_address() {
     assert!(page.text.contains("written before the redeployment"));
     sign(&moved, &mira.address(&name).await, "written at the new address").await;
 
+    // Stopped and started by its owner.
+    let detail = format!("/instances/{name}");
+    let stop = format!("{detail}/stop");
+    assert_eq!(mira.post(&stop, &[]).await.status, StatusCode::SEE_OTHER);
+    let stopped = mira.until(&name, "stopped", 60).await;
+    assert_eq!(stopped["instance_id"], info["instance_id"], "its machine is kept");
+    let start = mira.post_from(&detail, &format!("{detail}/start"), &[]).await;
+    assert_eq!(start.status, StatusCode::SEE_OTHER, "{}", start.text);
+    mira.until(&name, "live", 120).await;
+    let moved = Person::new(&mira.address(&name).await);
+    reads(&moved, "written at the new address").await;
+
     // Nginx stopped as soon as the next deployment has started its services: the check must see it.
     let arm =
         format!("cat >/run/trap.sh <<'END'\n{STOP_NGINX}END\nsystemd-run --unit=trap bash /run/trap.sh");

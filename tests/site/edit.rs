@@ -44,7 +44,7 @@ async fn live(app: &App, mira: &mut Person) {
 /// The newest deployment's number, why it was asked for, and whether it waits.
 async fn newest(app: &App) -> (i64, Option<Reason>, bool) {
     let (row, _) = app.ids("shop1").await;
-    let newest = app.store.deployments(row, 1).await.unwrap().remove(0);
+    let newest = app.store.deployments(row, 1).await.unwrap()[0].clone();
     (newest.number, newest.reason, newest.is_queued())
 }
 

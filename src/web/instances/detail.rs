@@ -3,12 +3,16 @@
 use askama::Template;
 use axum::{Router, extract::Path, http::StatusCode, response::Response, routing::get};
 
-use super::{events::digest, find, view::View};
+use super::{
+    events::{Main, digest},
+    find,
+    view::View,
+};
 use crate::web::{
     Site,
     auth::Visit,
     error::WebError,
-    page::{Shell, page},
+    page::{Shell, html, page},
 };
 
 pub fn router() -> Router<Site> {
@@ -19,7 +23,8 @@ pub fn router() -> Router<Site> {
 #[template(path = "detail.html")]
 struct DetailPage {
     shell: Shell,
-    view: View,
+    /// The page's main part, which its stream sends anew when it changes.
+    main: String,
 }
 
 async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebError> {
@@ -29,6 +34,7 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebErr
 
 /// The page of a view.
 pub async fn answer(visit: &Visit, status: StatusCode, view: View) -> Result<Response, WebError> {
+    let main = html(&Main { view: &view })?;
     let mut shell = Shell::new(visit, view.title(), view.summary()).await?;
     // What a look at the repository found stays until it was read: no reload and no updates take it away.
     let stays = !view.findings.is_empty();
@@ -41,8 +47,8 @@ pub async fn answer(visit: &Visit, status: StatusCode, view: View) -> Result<Res
             view.kind.name(),
             view.number(),
             view.log.end,
-            digest(&view)?
+            digest(&view, &main)
         ));
     }
-    page(status, &DetailPage { shell, view })
+    page(status, &DetailPage { shell, main })
 }

@@ -170,8 +170,8 @@ pub fn fragment(html: &str) -> Event {
 
 #[derive(Template)]
 #[template(path = "parts/detail_main.html")]
-struct Main<'a> {
-    view: &'a View,
+pub struct Main<'a> {
+    pub view: &'a View,
 }
 
 #[derive(Template)]
@@ -255,7 +255,7 @@ impl Live {
     async fn look(&mut self) -> Result<Vec<Event>, WebError> {
         let found = find(&self.pulse.visit, &self.name).await?;
         let mut view = View::of(&self.pulse.visit, found).await?;
-        let seen = digest(&view)?;
+        let seen = digest(&view, &html(&Main { view: &view })?);
         view.scripted = true;
         let mut events = self.page.update(&view, seen, &self.pulse.visit).await?;
         if view.is_over() {
@@ -347,10 +347,10 @@ impl PageState {
 }
 
 /// A short digest of what is sent as a whole when it changes: of a page where nothing moves all of
-/// it, of one that moves what no part of it holds.
-pub fn digest(view: &View) -> Result<String, askama::Error> {
-    let text = if view.kind == Kind::Working { view.frame() } else { still(&html(&Main { view })?) };
-    Ok(hex::encode(&Sha256::digest(text)[..8]))
+/// its main part, of one that moves what no part of it holds.
+pub fn digest(view: &View, main: &str) -> String {
+    let text = if view.kind == Kind::Working { view.frame() } else { still(main) };
+    hex::encode(&Sha256::digest(text)[..8])
 }
 
 /// A page's HTML without what changes at every look: tokens and times.

@@ -1,5 +1,7 @@
 //! What the detail page shows of an instance. The page and its live updates are rendered from this.
 
+use std::sync::Arc;
+
 use super::{
     failure::{Card, Told},
     log_html::{self, Tail},
@@ -61,7 +63,7 @@ pub struct View {
     /// The deployment whose release serves.
     pub serving: Option<Deployment>,
     /// The newest deployments.
-    pub history: Vec<Deployment>,
+    pub history: Arc<[Deployment]>,
     /// The golden image the machine booted from.
     pub image: Option<Image>,
     /// The bake that the launch waits for.
