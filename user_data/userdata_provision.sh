@@ -319,7 +319,9 @@ location() {
 # What nginx does for the release that a link, `current` or `next`, leads to.
 serve() {
   location "$(fact STATIC_URL)" "/srv/app/$1/static" 'expires 10m;'
-  location "$(fact MEDIA_URL)" /srv/app/shared/media 'add_header X-Content-Type-Options nosniff;'
+  if [[ $(fact MEDIA_URL) != "$(fact STATIC_URL)" ]]; then
+    location "$(fact MEDIA_URL)" /srv/app/shared/media 'add_header X-Content-Type-Options nosniff;'
+  fi
   cat <<CONF
 location / {
   proxy_pass http://unix:/srv/app/$1/socket;

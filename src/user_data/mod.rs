@@ -118,7 +118,8 @@ fn script(block: &str, wanted: impl Fn(&str) -> bool, body: &str) -> Vec<u8> {
     let mut text = format!("#!/bin/bash\n{block}{}", slim(LIBRARY));
     text.push_str("unpack() {\n  install -d -m 755 \"$EC_LIB\"\n");
     for (name, program) in PROGRAMS.into_iter().filter(|(name, _)| wanted(name)) {
-        text.push_str(&format!("  put \"$EC_LIB/{name}\" <<'{END}'\n{}{END}\n", slim(program)));
+        let program = outdent(&slim(program));
+        text.push_str(&format!("  put \"$EC_LIB/{name}\" <<'{END}'\n{program}{END}\n"));
     }
     text.push_str("}\n");
     text.push_str(&slim(body));
@@ -142,6 +143,20 @@ fn slim(text: &str) -> String {
         }
     }
     kept
+}
+
+/// A Python program with one space where it has four before a line's first word. None of ours has a string of
+/// several lines.
+fn outdent(program: &str) -> String {
+    let mut narrow = String::with_capacity(program.len());
+    for line in program.lines() {
+        let text = line.trim_start_matches(' ');
+        let spaces = line.len() - text.len();
+        narrow.extend(std::iter::repeat_n(' ', spaces / 4 + spaces % 4));
+        narrow.push_str(text);
+        narrow.push('\n');
+    }
+    narrow
 }
 
 #[cfg(test)]

@@ -126,11 +126,17 @@ fn the_scripts_are_bash_and_hold_whole_programs() {
     for (name, program) in PROGRAMS {
         let python = Command::new("python3").args(["-c", compile]).stdin(Stdio::piped()).spawn();
         let mut python = python.expect("python3 runs");
-        python.stdin.take().unwrap().write_all(slim(program).as_bytes()).unwrap();
+        python.stdin.take().unwrap().write_all(outdent(&slim(program)).as_bytes()).unwrap();
         assert!(python.wait().unwrap().success(), "{name} is not Python");
         assert!(program.ends_with('\n'), "{name} has no line break at its end");
         assert!(program.lines().all(|line| line != END), "{name} has a line that ends it");
     }
+}
+
+#[test]
+fn a_program_keeps_its_shape_with_less_space() {
+    let text = "def f(a,\n      b):\n    if a:\n        return g(\n            b)\n";
+    assert_eq!(outdent(text), "def f(a,\n   b):\n if a:\n  return g(\n   b)\n");
 }
 
 #[test]

@@ -43,6 +43,16 @@ impl Deref for Row {
 }
 
 impl Row {
+    /// The instance's name.
+    pub fn name(&self) -> &str {
+        self.instance.name.as_str()
+    }
+
+    /// The status, as it is shown.
+    pub fn status(&self) -> &'static str {
+        self.instance.status.name()
+    }
+
     /// Where and how far: the progress of a deployment under way.
     pub fn percent(&self) -> Option<u32> {
         let newest = self.newest.as_ref().filter(|_| self.instance.status == Status::Deploying)?;
