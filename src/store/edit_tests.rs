@@ -30,7 +30,7 @@ async fn edit(store: &Store, row: RowId, commit: char) -> Edit {
 /// The reasons of an instance's deployments, the newest first, with how each ended.
 async fn told(store: &Store, row: RowId) -> Vec<(Option<Reason>, Option<Outcome>)> {
     let all = store.deployments(row, 100).await.unwrap();
-    all.into_iter().map(|deployment| (deployment.reason, deployment.outcome)).collect()
+    all.iter().map(|deployment| (deployment.reason, deployment.outcome)).collect()
 }
 
 async fn live(store: &Store) -> RowId {
