@@ -136,7 +136,7 @@ pub const ROUTES: &[Route] = &[
             ("replace", "yes", Anything),
         ],
     ),
-    page("/instances/{name}", SignedIn, &["deployment"]),
+    page("/instances/{name}", SignedIn, &[]),
     data("/instances/{name}/info", SignedIn, &[]),
     data("/instances/{name}/log", SignedIn, &["deployment"]),
     data("/instances/{name}/events", SignedIn, &["kind", "number", "from", "seen"]),
