@@ -8,6 +8,7 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::{
@@ -30,11 +31,13 @@ pub struct Limits {
     pub max: u64,
     /// Bytes of the disk that stay free: the database and machines are on it as well.
     pub keep_free: u64,
+    /// How long the next bytes may be awaited: a large file is packed as it is sent, and a machine may be busy.
+    pub silence: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max: 2_000_000_000, keep_free: 1_000_000_000 }
+        Self { max: 2_000_000_000, keep_free: 1_000_000_000, silence: Duration::from_secs(120) }
     }
 }
 
@@ -233,7 +236,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_is_there_whole_or_not_at_all() {
         use std::os::unix::fs::PermissionsExt;
-        let (spool, dir) = spool(Limits { max: 10, keep_free: 0 });
+        let (spool, dir) = spool(Limits { max: 10, keep_free: 0, ..Limits::default() });
         let mut coming = spool.take(FetchId(7)).await.unwrap().unwrap();
         assert!(spool.take(FetchId(7)).await.unwrap().is_none(), "it is coming");
         coming.write(b"12345").await.unwrap();
@@ -255,7 +258,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_taken_where_there_is_too_little_room() {
-        let (spool, dir) = spool(Limits { max: 10, keep_free: u64::MAX });
+        let (spool, dir) = spool(Limits { max: 10, keep_free: u64::MAX, ..Limits::default() });
         assert!(matches!(spool.take(FetchId(7)).await, Err(SpoolError::Full)));
         assert!(matches!(spool.take(FetchId(7)).await, Err(SpoolError::Full)), "it is not coming any more");
         assert!(names(&dir).is_empty());

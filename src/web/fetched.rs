@@ -19,26 +19,26 @@ use axum::{
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 
-use super::{Site, error::WebError, format};
+use super::{Site, error::WebError, format, middleware::ARRIVAL};
 use crate::{
     domain::{Fetch, FetchFormat, FetchId, FetchKind, ProjectLog},
     spool::SpoolError,
     store::StoreError,
 };
 
-/// How long the next bytes may be awaited: a large file is packed as it is sent, and a machine may be busy.
-const SILENCE: Duration = Duration::from_secs(120);
 /// How often it is noted how many bytes have come.
 const NOTE: Duration = Duration::from_secs(1);
 /// Most bytes of a sentence.
 const SENTENCE: usize = 1024;
 
-/// The routes. They are not to be under a limit of time: a large file takes as long as it takes.
-pub fn router() -> Router<Site> {
-    Router::new()
-        .route("/fetches/{id}", put(take))
-        .route("/fetches/{id}/failed", post(failed))
-        .layer(DefaultBodyLimit::max(SENTENCE))
+/// Where the bytes come. It is not to be under a limit of time: a large file takes as long as it takes.
+pub fn files() -> Router<Site> {
+    Router::new().route("/fetches/{id}", put(take))
+}
+
+/// Where it is said that none will come.
+pub fn failures() -> Router<Site> {
+    Router::new().route("/fetches/{id}/failed", post(failed)).layer(DefaultBodyLimit::max(SENTENCE))
 }
 
 /// The machine that was asked for this: it showed the fetch's token.
@@ -102,7 +102,9 @@ async fn take(
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
     let taken = match fetch.kind {
-        FetchKind::Log => take_log(&site, &fetch, body).await,
+        FetchKind::Log => {
+            timeout(ARRIVAL, take_log(&site, &fetch, body)).await.unwrap_or(Err(Refusal::BrokeOff))
+        }
         FetchKind::Database | FetchKind::Media => take_file(&site, &fetch, format, body).await,
     };
     let status = match taken {
@@ -152,7 +154,7 @@ fn not_kept(site: &Site, fetch: &Fetch, error: &SpoolError) -> (StatusCode, Stri
 async fn take_log(site: &Site, fetch: &Fetch, body: Body) -> Result<StatusCode, Refusal> {
     let mut log = Vec::new();
     let mut pieces = body.into_data_stream();
-    while let Some(piece) = timeout(SILENCE, pieces.next()).await.map_err(|_| Refusal::BrokeOff)? {
+    while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|_| Refusal::BrokeOff)?;
         if log.len() + piece.len() > ProjectLog::MAX {
             return Err(SpoolError::TooLarge.into());
@@ -175,8 +177,8 @@ async fn take_file(
     let spool = &site.settings.spool;
     let Some(mut coming) = spool.take(fetch.id).await? else { return Ok(StatusCode::CONFLICT) };
     let mut pieces = body.into_data_stream();
-    let mut noted_at = None;
-    while let Some(piece) = timeout(SILENCE, pieces.next()).await.map_err(|_| Refusal::BrokeOff)? {
+    let (mut noted_at, silence) = (None, spool.limits().silence);
+    while let Some(piece) = timeout(silence, pieces.next()).await.map_err(|_| Refusal::BrokeOff)? {
         coming.write(&piece.map_err(|_| Refusal::BrokeOff)?).await?;
         if noted_at.is_none_or(|at: Instant| at.elapsed() >= NOTE) {
             noted_at = Some(Instant::now());

@@ -31,7 +31,7 @@ use crate::{domain::Username, metrics::Metrics};
 pub const ANSWER: Duration = Duration::from_secs(60);
 
 /// Longest wait for all that a request sends: ample for a form, or a piece of a log, on a bad line.
-const ARRIVAL: Duration = Duration::from_secs(15);
+pub const ARRIVAL: Duration = Duration::from_secs(15);
 
 /// How long, and how many bytes, are received that nobody wants any more. Who is cut off while
 /// sending does not read the answer that says why.

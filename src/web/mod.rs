@@ -80,9 +80,10 @@ fn compressible() -> impl Predicate {
 pub fn callback_router(site: Site) -> Router {
     Router::new()
         .merge(callback::router())
+        .merge(fetched::failures())
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, middleware::ANSWER))
         .layer(from_fn(middleware::receive))
-        .merge(fetched::router())
+        .merge(fetched::files())
         .layer(CatchPanicLayer::custom(error::caught))
         .layer(from_fn_with_state(site.metrics.clone(), middleware::observe))
         .with_state(site)

@@ -38,8 +38,10 @@ pub async fn tab_to(browser: &Client, css: &str) -> Result<(), CmdError> {
 
 /// Presses Tab through the whole page: what cannot be seen where it stops, and what it never reaches.
 pub async fn walk(browser: &Client) -> Result<Vec<String>, CmdError> {
+    // A user's name that is there for password managers alone is passed over; of radio buttons one is stopped at.
     let all = "[...document.querySelectorAll('a[href], button, input, select, textarea, summary')]
-        .filter(el => el.checkVisibility({visibilityProperty: true}) && !el.disabled && el.type !== 'hidden')";
+        .filter(el => el.checkVisibility({visibilityProperty: true}) && !el.disabled && el.type !== 'hidden' && !(el.readOnly && el.tabIndex < 0)
+            && (el.type !== 'radio' || el.checked || !document.querySelector(`[name=${el.name}]:checked`)))";
     let count = browser.execute(&format!("return {all}.length"), vec![]).await?;
     let mut wrong = Vec::new();
     // Once around, with the window's own stop, and what has the focus at the beginning.

@@ -3,9 +3,11 @@
 use std::{
     io::Write,
     path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
 
+use base64::Engine;
 use fantoccini::{Client, Locator, error::CmdError};
 use serde_json::{Value, json};
 
@@ -45,29 +47,39 @@ impl Found {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_in_every_look_has_no_barrier_no_error_and_no_overflow() {
-    let world = World::new().await;
-    let driver = Driver::start();
-    let (began, mut found, axe) = (Instant::now(), Found::default(), axe());
-    let browser = driver.browser().await;
-    let mut looked = 0;
-    for page in PAGES {
-        let outcome = with_scripts(&browser, &world, page, &axe, &mut found).await;
-        looked += outcome.unwrap_or_else(|error| panic!("{page:?}: {error}"));
+    let (world, driver) = (World::new().await, Driver::start());
+    for scripts in [true, false] {
+        let began = Instant::now();
+        // Two browsers, each with every second page: while the one renders, the other is asked.
+        let (odd, even) =
+            tokio::join!(sweep(&world, &driver, 0, scripts), sweep(&world, &driver, 1, scripts));
+        tell(scripts, odd.1 + even.1, began);
+        let found = [odd.0.0, even.0.0].concat();
+        assert!(found.is_empty(), "{} findings:\n{}", found.len(), found.join("\n"));
     }
-    tell("with JavaScript", looked, began);
-    let (began, mut looked) = (Instant::now(), 0);
-    devtools(&browser, "Emulation.setScriptExecutionDisabled", json!({"value": true})).await.unwrap();
-    for page in PAGES {
-        let outcome = without_scripts(&browser, &world, page, &mut found).await;
-        looked += outcome.unwrap_or_else(|error| panic!("{page:?} without JavaScript: {error}"));
+}
+
+/// Looks at every second page from the first or second on: what is wrong, and how many looks it took.
+async fn sweep(world: &World, driver: &Driver, from: usize, scripts: bool) -> (Found, usize) {
+    let (browser, axe) = (driver.browser().await, axe());
+    let (mut found, mut looked) = (Found::default(), 0);
+    if !scripts {
+        devtools(&browser, "Emulation.setScriptExecutionDisabled", json!({"value": true})).await.unwrap();
     }
-    tell("without JavaScript", looked, began);
+    for page in PAGES.iter().skip(from).step_by(2) {
+        let outcome = match scripts {
+            true => with_scripts(&browser, world, page, &axe, &mut found).await,
+            false => without_scripts(&browser, world, page, &mut found).await,
+        };
+        looked += outcome.unwrap_or_else(|error| panic!("{page:?}, scripts {scripts}: {error}"));
+    }
     browser.close().await.unwrap();
-    assert!(found.0.is_empty(), "{} findings:\n{}", found.0.len(), found.0.join("\n"));
+    (found, looked)
 }
 
 /// Says what was done, past the capture of a test that succeeds.
-fn tell(how: &str, looked: usize, began: Instant) {
+fn tell(scripts: bool, looked: usize, began: Instant) {
+    let how = if scripts { "with JavaScript" } else { "without JavaScript" };
     let (pages, seconds) = (PAGES.len(), began.elapsed().as_secs());
     let _ = writeln!(std::io::stderr(), "{how}: {pages} pages, {looked} looks, {seconds} s");
 }
@@ -89,19 +101,23 @@ async fn open(
     look_at(browser, LOOKS[0]).await?;
     let path = match (page.of, page.path) {
         (Of::Fresh, "/setup") => place.app.site.setup_link(),
+        (_, "/password") => format!("{url}{}", place.link),
         (_, path) => format!("{url}{path}"),
     };
     browser.goto(&path).await?;
     for act in page.does {
         match act {
             Type(name, text) => {
+                static NUMBER: AtomicUsize = AtomicUsize::new(1);
+                let number = NUMBER.fetch_add(1, Ordering::Relaxed).to_string();
+                let text = text.replace("{n}", &number);
                 let script = "for (const field of document.getElementsByName(arguments[0])) field.value = arguments[1]";
                 browser.execute(script, vec![json!(name), json!(text)]).await?;
             }
             Send(action) => {
                 let script = "document.querySelectorAll('form').forEach(form => form.noValidate = true);";
                 browser.execute(script, vec![]).await?;
-                let button = format!("form[action^=\"{action}\"] button");
+                let button = format!("form[action=\"{action}\"] button, form[action^=\"{action}?\"] button");
                 browser.find(Locator::Css(&button)).await?.click().await?;
             }
         }
@@ -171,7 +187,7 @@ async fn with_scripts(
     browser.execute(axe, vec![]).await?;
     for look in LOOKS {
         look_at(browser, look).await?;
-        let (wider, barriers) = (overflow(browser).await?, barriers(browser).await?);
+        let (wider, barriers) = (overflow(browser).await?, barriers(browser, look.1).await?);
         let look = format!("{} px, {}", look.0, look.1);
         if wider != 0.0 {
             found.note(page, &look, format!("{wider} px too wide"));
@@ -179,6 +195,7 @@ async fn with_scripts(
         for barrier in barriers {
             found.note(page, &look, barrier);
         }
+        keep_picture(browser, page, &look).await?;
     }
     // In the narrow window, which it was last.
     for wrong in keyboard::walk(browser).await? {
@@ -190,14 +207,30 @@ async fn with_scripts(
     Ok(LOOKS.len())
 }
 
-/// What axe-core, which is on the page, finds.
-async fn barriers(browser: &Client) -> Result<Vec<String>, CmdError> {
-    let run = "const done = arguments[arguments.length - 1];
-               axe.run(document, {resultTypes: ['violations']}).then(
+/// Keeps a picture of the page, of its first 8000 px, in the directory `EC_TEST_PICTURES`, where that is set.
+async fn keep_picture(browser: &Client, page: &Page, look: &str) -> Result<(), CmdError> {
+    let Some(directory) = std::env::var_os("EC_TEST_PICTURES") else { return Ok(()) };
+    let metrics = devtools(browser, "Page.getLayoutMetrics", json!({})).await?;
+    let size = |side: &str| metrics["cssContentSize"][side].as_f64().unwrap_or_default().min(8000.0);
+    let clip = json!({"x": 0, "y": 0, "width": size("width"), "height": size("height"), "scale": 1});
+    let whole = json!({"captureBeyondViewport": true, "clip": clip});
+    let picture = devtools(browser, "Page.captureScreenshot", whole).await?;
+    let picture = base64::prelude::BASE64_STANDARD.decode(picture["data"].as_str().unwrap()).unwrap();
+    let number = PAGES.iter().position(|other| std::ptr::eq(other, page)).unwrap();
+    let name = format!("{number:03} {:?}{} {look}.png", page.of, page.path.replace(['/', '?'], " "));
+    std::fs::write(PathBuf::from(directory).join(name), picture).unwrap();
+    Ok(())
+}
+
+/// What axe-core, which is on the page, finds; in the dark only of its colours, since nothing else is another there.
+async fn barriers(browser: &Client, colours: &str) -> Result<Vec<String>, CmdError> {
+    let run = "const [colours, done] = arguments, rules = {resultTypes: ['violations']};
+               if (colours === 'dark') rules.runOnly = {type: 'rule', values: ['color-contrast', 'link-in-text-block']};
+               axe.run(document, rules).then(
                    results => done(results.violations.flatMap(rule => rule.nodes.map(
                        node => rule.id + ': ' + node.target.join(' ') + ': ' + node.failureSummary))),
                    error => done(['axe itself: ' + error]));";
-    let found = browser.execute_async(run, vec![]).await?;
+    let found = browser.execute_async(run, vec![json!(colours)]).await?;
     let found = found.as_array().expect("a list");
     Ok(found.iter().map(|barrier| barrier.as_str().unwrap_or_default().replace('\n', " ")).collect())
 }
@@ -258,11 +291,15 @@ async fn what_is_wrong_with_a_page_is_found() {
     browser.execute(spoil, vec![]).await.unwrap();
     look_at(&browser, (360, "light")).await.unwrap();
     assert_eq!(overflow(&browser).await.unwrap(), 340.0);
-    let barriers = barriers(&browser).await.unwrap().join("\n");
+    let barriers = barriers(&browser, "light").await.unwrap().join("\n");
     assert!(barriers.contains("label: #username") && barriers.contains("color-contrast: h1"), "{barriers}");
     let walked = keyboard::walk(&browser).await.unwrap().join("\n");
     assert!(walked.contains("cannot be seen on \"<input id=\\\"password"), "{walked}");
     assert!(walked.contains("not reached by Tab: \"<button"), "{walked}");
+    look_at(&browser, (360, "dark")).await.unwrap();
+    browser.execute("document.querySelector('h1').style.color = '#0a0a0a'", vec![]).await.unwrap();
+    let dark = self::barriers(&browser, "dark").await.unwrap().join("\n");
+    assert!(dark.contains("color-contrast: h1") && !dark.contains("label"), "{dark}");
     let complaints = complaints(&browser, 200).await.unwrap().join("\n");
     assert!(complaints.contains("spoilt") && complaints.contains("Content Security Policy"), "{complaints}");
     assert!(found.0.is_empty(), "{:?}", found.0);

@@ -1,11 +1,12 @@
 //! The sites that the pages are of: people, and an instance in every state that has a page of its own.
 
 use ec_django_deployer::{
-    domain::{DeploymentId, Failure, Role, Status, Step, Wanted},
-    store::Store,
+    domain::{DeploymentId, Failure, FetchFormat, FetchKind, ImageId, Role, RowId, Status, Step, Wanted},
+    store::{BakedImage, Store},
+    user_data,
 };
 
-use crate::helpers::{App, Person, REPO, good_log, spawn_app};
+use crate::helpers::{App, COMMIT, PASSWORD, Person, REPO, good_log, spawn_app};
 
 /// Which site a page is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,8 +15,12 @@ pub enum Of {
     Busy,
     /// Just set up: the first golden image is being baked, and nothing is live.
     Young,
-    /// Whose repositories have all gone away.
+    /// Whose repositories have all gone away; a bake is asked for.
     Gone,
+    /// Whose golden image is old.
+    Old,
+    /// With people, and nothing else.
+    Empty,
     /// Without anybody yet.
     Fresh,
     /// Whose database does not answer.
@@ -38,6 +43,8 @@ pub enum As {
 pub struct Place {
     pub app: App,
     people: Vec<(As, Person)>,
+    /// A password link that was not used, from its path on.
+    pub link: String,
 }
 
 impl Place {
@@ -53,11 +60,15 @@ impl Place {
                 people.push((who, app.person(name, role).await));
             }
         }
-        Self { app, people }
+        Self { app, people, link: String::new() }
+    }
+
+    fn person(&mut self, who: As) -> &mut Person {
+        &mut self.people.iter_mut().find(|(other, _)| *other == who).unwrap().1
     }
 
     fn mira(&mut self) -> &mut Person {
-        &mut self.people.iter_mut().find(|(who, _)| *who == As::Mira).unwrap().1
+        self.person(As::Mira)
     }
 
     /// The cookies of this person; of a visitor none.
@@ -76,21 +87,25 @@ pub struct World(Vec<(Of, Place)>);
 impl World {
     pub async fn new() -> Self {
         let mut places = Vec::new();
-        for of in [Of::Busy, Of::Young, Of::Gone, Of::Fresh, Of::Broken] {
+        for of in [Of::Busy, Of::Young, Of::Gone, Of::Old, Of::Empty, Of::Fresh, Of::Broken] {
             let mut place = Place::new(of).await;
             match of {
                 Of::Busy => fill(&mut place).await,
                 Of::Young => {
                     place.mira().deploy("waits").await;
                     let image = place.app.store.begin_image("script").await.unwrap();
-                    place.app.store.image_reached(image, 2, 6, "packages").await.unwrap();
+                    place.app.store.append_image_log(image, BAKE.as_bytes()).await.unwrap();
+                    place.app.store.image_reached(image, 2, 8, "update").await.unwrap();
                 }
                 Of::Gone => {
                     place.mira().deploy("live").await;
                     place.app.live("live").await;
                     *place.app.tip.lock().unwrap() = "gone".to_owned();
+                    let by = place.app.found("live").await.instance.owner;
+                    place.app.store.want_bake(by, user_data::image_digest()).await.unwrap();
                 }
-                Of::Fresh => {}
+                Of::Old => age(&place.app).await,
+                Of::Empty | Of::Fresh => {}
                 Of::Broken => place.app.store.close().await,
             }
             places.push((of, place));
@@ -101,6 +116,43 @@ impl World {
     pub fn place(&self, of: Of) -> &Place {
         &self.0.iter().find(|(other, _)| *other == of).unwrap().1
     }
+}
+
+/// The log of a bake under way.
+const BAKE: &str = "::ec step base start\nI: Retrieving Release\n::ec step base ok 37.02\n\
+                    ::ec step update start\nReading <package> lists...\n";
+
+/// Changes what only time changes.
+fn sql(app: &App, statement: &str) {
+    let file = app.directory.path().join("site.db");
+    let output = std::process::Command::new("sqlite3").arg(file).arg(statement).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Images of five weeks: one that is used, failed ones, one that is being deleted, the newest good one.
+async fn age(app: &App) {
+    let store = &app.store;
+    let log = format!("{BAKE}::ec step update failed 100\n");
+    let begin = async |log: &str| {
+        let image = store.begin_image(user_data::image_digest()).await.unwrap();
+        store.append_image_log(image, log.as_bytes()).await.unwrap();
+        image
+    };
+    let end = async |image: ImageId, name| {
+        let made = BakedImage { cloud_ref: name, base: "Debian GNU/Linux 12 (bookworm)", size: 881_234_567 };
+        store.end_image(image, Ok(made)).await.unwrap();
+    };
+    end(begin(BAKE).await, "img-20261001-before-the-newest").await;
+    let failed = begin(&log).await;
+    store.end_image(failed, Err("The image script failed at update (exit code 100).")).await.unwrap();
+    let silent = begin("").await;
+    store.end_image(silent, Err("The site was stopped while it was being baked.")).await.unwrap();
+    let leaving = begin(BAKE).await;
+    end(leaving, "img-20261002").await;
+    end(begin(BAKE).await, "img-20261003").await;
+    store.want_image_deleted(leaving).await.unwrap();
+    sql(app, "UPDATE images SET finished_at = finished_at - 36 * 86400000, script = 'another' WHERE id < 5");
+    sql(app, "UPDATE images SET finished_at = finished_at - 36 * 86400000 WHERE id = 5");
 }
 
 /// A log that ends in the middle of `step`, whose last lines are `text`.
@@ -129,15 +181,25 @@ async fn fill(place: &mut Place) {
         "failed-known",
         "failed-unknown",
         "never-reported",
+        "to-stop",
         "stopping",
         "stopped",
+        "stopped-failed",
+        "stopped-queued",
+        "to-start",
         "starting",
         "leaving",
         "terminating",
         "terminated",
+        "often",
+        "logged",
+        "logged-anew",
+        "logged-well",
+        "unlogged",
     ] {
         place.mira().deploy(name).await;
     }
+    people(place).await;
     let description =
         "A".repeat(60) + " bookshop with a page for every book that has ever been sold in it, and \u{5e9}";
     let fields = [
@@ -167,11 +229,19 @@ async fn fill(place: &mut Place) {
         "noticed",
         "queued",
         "failed-since",
+        "to-stop",
         "stopping",
         "stopped",
+        "stopped-queued",
+        "to-start",
         "starting",
         "terminating",
         "terminated",
+        "often",
+        "logged",
+        "logged-anew",
+        "logged-well",
+        "unlogged",
     ] {
         app.live(name).await;
     }
@@ -187,13 +257,10 @@ async fn fill(place: &mut Place) {
     app.boot("never-reported").await;
     let silent = failure(None, "The machine has not reported for 10 minutes.");
     store.fail(row_of(app, "never-reported").await, &silent).await.unwrap();
-    for (name, way) in [
-        ("stopping", &[Status::Stopping][..]),
-        ("stopped", &[Status::Stopping, Status::Stopped]),
-        ("starting", &[Status::Stopping, Status::Stopped, Status::Starting]),
-    ] {
-        go(store, row_of(app, name).await, way).await;
-    }
+    let failed = app.deploying("stopped-failed").await;
+    fail(app, "stopped-failed", failed, known).await;
+    rest(app).await;
+    fetched(app).await;
     for name in ["leaving", "terminating", "terminated"] {
         store.want(row_of(app, name).await, Wanted::Absent).await.unwrap();
     }
@@ -207,6 +274,20 @@ async fn fill(place: &mut Place) {
         let path = format!("/instances/{name}/redeploy");
         assert_eq!(place.mira().post(&path, &[]).await.status, 303);
     }
+    for number in 0..52 {
+        *place.app.tip.lock().unwrap() = format!("{number:040x}");
+        let path = format!("/instances/{OFTEN}/redeploy");
+        assert_eq!(place.mira().post(&path, &[]).await.status, 303);
+        let (row, deployment) = place.app.ids(OFTEN).await;
+        place.app.store.begin_deployment(row, deployment).await.unwrap();
+        place.app.store.deployment_live(row, deployment, None).await.unwrap();
+    }
+    *place.app.tip.lock().unwrap() = COMMIT.to_owned();
+    let version = place.app.found("stopped-queued").await.instance.version();
+    let fields =
+        [("github_url", REPO), ("project_name", "backend"), ("branch", "two"), ("version", &version)];
+    let answer = place.mira().post("/instances/stopped-queued/edit", &fields).await;
+    assert_eq!(answer.status, 303, "{}", answer.body);
     let app = &place.app;
     let (row, second) = app.ids("failed-since").await;
     app.store.begin_deployment(row, second).await.unwrap();
@@ -217,11 +298,104 @@ async fn fill(place: &mut Place) {
     assert_eq!(app.found("live").await.instance.repo.to_string(), REPO);
 }
 
-async fn row_of(app: &App, name: &str) -> ec_django_deployer::domain::RowId {
+/// The instance that is redeployed so often that its history has two pages.
+const OFTEN: &str = "often";
+
+/// People in every state, an owner who is signed in on four browsers, and a password link.
+async fn people(place: &mut Place) {
+    place.person(As::Root).get("/users").await;
+    for name in ["kim", "lena", "nils"] {
+        let root = place.person(As::Root);
+        let page = root.post("/users", &[("username", name), ("role", "owner")]).await;
+        place.link = format!("/password?token={}", page.between("/password?token=", "</code>"));
+        let root = place.person(As::Root);
+        if name == "kim" {
+            assert_eq!(root.post("/users/kim/disable", &[]).await.status, 303);
+        }
+    }
+    for _ in 0..3 {
+        let mut elsewhere = place.app.visitor();
+        elsewhere.get("/login").await;
+        let answer = elsewhere.post("/login", &[("username", "mira"), ("password", PASSWORD)]).await;
+        assert_eq!(answer.status, 303);
+    }
+}
+
+/// What is stopped and started.
+async fn rest(app: &App) {
+    let store = &app.store;
+    let observed = async |row: RowId| {
+        let wished = store.work(row).await.unwrap().unwrap().generation;
+        store.observed(row, wished).await.unwrap();
+    };
+    for name in ["to-stop", "stopping", "stopped", "stopped-failed", "stopped-queued", "to-start", "starting"]
+    {
+        let row = row_of(app, name).await;
+        store.stop(row).await.unwrap();
+        match name {
+            "to-stop" => continue,
+            "stopping" => go(store, row, &[Status::Stopping]).await,
+            _ => {
+                go(store, row, &[Status::Stopping, Status::Stopped]).await;
+                observed(row).await;
+            }
+        }
+        if matches!(name, "to-start" | "starting") {
+            store.start(row).await.unwrap();
+        }
+        if name == "starting" {
+            go(store, row, &[Status::Starting]).await;
+        }
+    }
+}
+
+/// What was asked of machines: logs and files, come and under way and failed.
+async fn fetched(app: &App) {
+    let store = &app.store;
+    let want = async |name: &str, kind| {
+        let instance = app.found(name).await.instance;
+        store.want_fetch(instance.row, kind, instance.owner).await.unwrap()
+    };
+    let trace = "Traceback (most recent call last):\n  File \"/srv/app/current/shop/views.py\", line 7, in <module>\n\
+                 ModuleNotFoundError: No module named 'environ'\n";
+    let requests = "203.0.113.9 - - [23/Nov/2026:15:00:00 +0000] \"GET /static/a-rather-long-path/to/some.css HTTP/1.1\" 200 512\n".repeat(20);
+    for (name, errors) in [("logged", trace), ("logged-anew", trace), ("logged-well", "")] {
+        let part = |name: &str, text: &str| format!("{name} {}\n{text}", text.len());
+        let gunicorn = format!("[INFO] Listening at: unix:/run/app.sock <ok>\n{errors}");
+        let log =
+            [part("gunicorn", &gunicorn), part("nginx-error", ""), part("nginx-access", &requests)].concat();
+        let fetch = want(name, FetchKind::Log).await;
+        assert!(
+            store
+                .fetch_ready(fetch, log.len() as u64, FetchFormat::Text, Some(log.as_bytes()))
+                .await
+                .unwrap()
+        );
+    }
+    let fetch = want("unlogged", FetchKind::Log).await;
+    store.fetch_failed(fetch, "The machine did not answer for 60 seconds.").await.unwrap();
+    // What ended just now is not asked for anew when its page is opened.
+    sql(app, "UPDATE fetches SET ended_at = ended_at + 1800000");
+    want("logged-anew", FetchKind::Log).await;
+
+    for name in ["logged", "terminated"] {
+        let fetch = want(name, FetchKind::Database).await;
+        assert!(store.fetch_ready(fetch, 16_000_000, FetchFormat::Sqlite, None).await.unwrap());
+    }
+    let fetch = want("logged", FetchKind::Media).await;
+    store.fetch_failed(fetch, "There are no media files on this machine.").await.unwrap();
+    let fetch = want("logged-anew", FetchKind::Database).await;
+    store.fetch_sent(fetch).await.unwrap();
+    store.fetch_heard(fetch, 12_300_000).await.unwrap();
+    want("logged-well", FetchKind::Database).await;
+    want("logged-well", FetchKind::Media).await;
+}
+
+async fn row_of(app: &App, name: &str) -> RowId {
     app.found(name).await.instance.row
 }
 
-async fn go(store: &Store, row: ec_django_deployer::domain::RowId, way: &[Status]) {
+async fn go(store: &Store, row: RowId, way: &[Status]) {
     for status in way {
         store.set_status(row, *status).await.unwrap();
     }

@@ -187,6 +187,9 @@ async fn on_its_way_out_it_is_refused_and_then_deployed_again_on_the_same_record
         assert_eq!(answer.status, StatusCode::CONFLICT);
         answer.has("Wait until it is gone, then deploy it again.");
     }
+    for page in ["", "/logs", "/data"] {
+        mira.get(&format!("/instances/shop1{page}")).await.has_not(EDIT);
+    }
     app.store.set_status(row, Status::Terminating).await.unwrap();
     let why = Failure { step: None, message: "The instance was terminated.".to_owned() };
     app.store.machine_gone(row, &why).await.unwrap();

@@ -28,7 +28,7 @@ pub const COMMIT: &str = "3f1c9ab3f1c9ab3f1c9ab3f1c9ab3f1c9ab3f1c9";
 pub const REPO: &str = "https://github.com/example/bookshop";
 
 /// What a test's site keeps of files, however full the disk is that tests run on.
-const LIMITS: Limits = Limits { max: 100_000, keep_free: 0 };
+pub const LIMITS: Limits = Limits { max: 100_000, keep_free: 0, silence: Duration::from_secs(8) };
 
 /// A site that is started for one test.
 pub struct App {

@@ -2,6 +2,7 @@
 //! routes times the table of hostile values, and each way in which a request can be none.
 
 mod answer;
+mod fetches;
 mod repositories;
 mod routed;
 mod values;
@@ -23,16 +24,17 @@ fn forms() -> impl Iterator<Item = &'static Route> {
 }
 
 /// A body with the token and good values, but `field`, which has `value`.
-fn body_with(token: &str, route: &Route, field: &str, value: &[u8]) -> String {
-    let good = route.fields.iter().filter(|(name, ..)| *name != field).map(|(name, good, _)| (*name, *good));
-    let fields: Vec<_> = [("csrf_token", token)].into_iter().chain(good).collect();
+async fn body_with(world: &mut World, route: &Route, field: &str, value: &[u8]) -> String {
+    let (token, good) = (world.token(route).await, world.good(route).await);
+    let good = good.iter().filter(|(name, _)| *name != field).map(|(name, good)| (*name, &**good));
+    let fields: Vec<_> = [("csrf_token", &*token)].into_iter().chain(good).collect();
     format!("{}&{field}={}", encode(&fields), values::encode(value))
 }
 
 /// Whether a field may take the value.
 fn may_take(takes: Takes, value: &[u8]) -> bool {
     match takes {
-        Takes::Nothing => false,
+        Takes::Nothing | Takes::Choice => false,
         Takes::Empty => value.trim_ascii().is_empty(),
         Takes::Line => {
             let text = String::from_utf8_lossy(value);
@@ -51,22 +53,23 @@ async fn no_field_of_any_form_takes_what_it_should_not() {
         for (field, _, takes) in route.fields {
             for (name, value) in values(&world.canary) {
                 let what = format!("{} {}, {field}: {name}", route.method, route.path);
-                let body = body_with(&world.token(route).await, route, field, &value);
+                let body = body_with(&mut world, route, field, &value).await;
                 let answer = world.ask(route, &world.path(route, &route.good()), form(body)).await;
                 sent += 1;
                 shows_no_markup(&answer, &what);
                 if answer.status == StatusCode::SEE_OTHER {
                     assert!(may_take(*takes, &value), "{what} was taken");
-                    world.look_where_it_went(route, &answer, &what).await;
+                    world.look_where_it_went(route, &answer, &value, &what).await;
                     continue;
                 }
                 is_told(&answer, &what);
+                assert_ne!(answer.status, StatusCode::FORBIDDEN, "{what}: the form's token was right");
                 let text = String::from_utf8_lossy(&value);
                 match takes {
                     Takes::Secret => {
                         assert!(text.trim().len() < 8 || !answer.body.contains(&*text), "{what}")
                     }
-                    Takes::Anything => {}
+                    Takes::Anything | Takes::Choice => {}
                     _ if answer.status == StatusCode::UNPROCESSABLE_ENTITY => {
                         keeps_what_was_typed(&answer, field, &text, &what);
                     }
@@ -123,7 +126,8 @@ async fn a_form_that_is_none_is_refused_everywhere() {
     for route in forms() {
         let path = world.path(route, &route.good());
         let token = world.token(route).await;
-        let good: Vec<_> = route.fields.iter().map(|(name, good, _)| (*name, *good)).collect();
+        let good = world.good(route).await;
+        let good: Vec<_> = good.iter().map(|(name, good)| (*name, &**good)).collect();
         let with = |token: &str| {
             let fields: Vec<_> = [("csrf_token", token)].into_iter().chain(good.iter().copied()).collect();
             encode(&fields)
@@ -175,9 +179,23 @@ async fn what_never_ends_is_cut_off_in_time() {
             (route, kind, "floods", 413),
         ]);
     }
-    // A machine's piece of log that never comes whole is asked for again.
-    let log = ROUTES.iter().find(|route| route.who == Who::Machine && route.method == "PATCH").unwrap();
-    cases.push((log, None, "hangs", 408));
+    for route in ROUTES.iter().filter(|route| route.who == Who::Machine) {
+        match (route.method, route.path) {
+            // A machine's piece of log that never comes whole is asked for again.
+            ("PATCH", "/deployments/{id}/log") => cases.push((route, None, "hangs", 408)),
+            ("POST", "/fetches/{id}/failed") => {
+                cases.extend([
+                    (route, None, "hangs", 408),
+                    (route, None, "trickles", 408),
+                    (route, None, "floods", 413),
+                ]);
+            }
+            // Its size and its silence are what bound it: a large file takes as long as it takes.
+            ("PUT", "/fetches/{id}") => cases.push((route, None, "hangs", 400)),
+            ("GET", _) => {}
+            other => panic!("what becomes of an endless {other:?}?"),
+        }
+    }
     // At once, since each takes its time.
     let asking: Vec<_> = cases
         .into_iter()
@@ -244,8 +262,11 @@ async fn who_may_not_learns_nothing() {
         }
         if route.who == Who::Admin {
             let answer = world::ask(&mut aiko, method.clone(), &route.good(), form()).await;
-            assert!(matches!(answer.status.as_u16(), 403 | 404), "{what} for no admin: {}", answer.status);
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{what} for no admin");
             is_told(&answer, &what);
+            if answer.header("content-type").starts_with("text/html") {
+                assert_eq!(answer.between("<main", "</main>"), nosuch, "{what} is as if it were not there");
+            }
         }
         if matches!(route.who, Who::SignedIn | Who::Admin) {
             let mut visitor = world.app.visitor();
@@ -327,6 +348,11 @@ async fn no_path_query_or_cookie_makes_a_fault() {
         "//example.com//",
         "/instances/new?sample=<script>",
         "/instances/%27/edit",
+        "/instances/shop1/data/..%2f..%2fsite.db",
+        "/instances/shop1/data/log",
+        "/images/1/log",
+        "/users/mira/role",
+        "/password?token[]=x",
     ] {
         let request = mira.client.request(Method::GET, format!("{}{path}", app.url));
         let cookies: Vec<_> = mira.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -368,7 +394,7 @@ async fn what_a_project_and_its_people_write_is_text_everywhere() {
     let deployment = app.deploying("shop1").await;
     app.log(deployment, &format!("{bad}\n::ec step {bad} start\n::ec saw {bad}\n::ec step migrate start\nModuleNotFoundError: No module named 'x'{bad}\nKeyError: '{bad}'\n")).await;
     let (row, _) = app.ids("shop1").await;
-    for path in ["/instances", "/instances/shop1", "/instances/shop1/edit"] {
+    for path in ["/instances", "/instances/shop1", "/instances/shop1/edit", "/instances/shop1/deployments"] {
         mira.get(path).await.has_not("<img");
     }
     let step = Some(ec_django_deployer::domain::Step::Migrate);

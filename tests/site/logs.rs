@@ -9,7 +9,7 @@ use ec_django_deployer::{
 use reqwest::{StatusCode, header};
 use tokio::io::AsyncWriteExt;
 
-use crate::helpers::{App, Options, Person, encode, spawn_app, spawn_app_with};
+use crate::helpers::{App, LIMITS, Options, Person, encode, spawn_app, spawn_app_with};
 
 /// What a machine sends of its logs.
 fn sections(gunicorn: &str, nginx: &str, access: &str) -> Vec<u8> {
@@ -260,7 +260,7 @@ async fn too_much_is_refused_and_nothing_of_it_stays() {
 
 #[tokio::test]
 async fn a_full_disk_is_said_to_be_so() {
-    let limits = Limits { max: 100_000, keep_free: u64::MAX };
+    let limits = Limits { keep_free: u64::MAX, ..LIMITS };
     let app = spawn_app_with(Options { limits, ..Options::default() }).await;
     let mut mira = live(&app).await;
     mira.get("/instances/shop1/data").await;

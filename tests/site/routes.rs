@@ -9,11 +9,13 @@ pub enum Who {
     Anyone,
     /// Whoever has the set-up link, while there is no user.
     FirstAdmin,
+    /// Whoever has a password link that was not used.
+    WithLink,
     /// Whoever is signed in; of an instance, its owner and admins.
     SignedIn,
     /// Admins.
     Admin,
-    /// A machine with its deployment's token, on the listener for machines.
+    /// A machine with the token of its deployment or fetch, on the listener for machines.
     Machine,
 }
 
@@ -39,14 +41,20 @@ pub enum Takes {
     Text,
     /// One line of text, of at most 200 characters that can be seen or joined.
     Line,
+    /// One of those that the page offers: what is none of them is told, and not kept.
+    Choice,
     /// Anything: what it does not know is as if it were not there.
     Anything,
     /// A secret: it is never shown again, whatever it is.
     Secret,
 }
 
-/// A field of a form: its name, a good value, what else it takes.
+/// A field of a form: its name, a good value, what else it takes. A good value that changes
+/// is [`KNOWN`].
 pub type Field = (&'static str, &'static str, Takes);
+
+/// Stands for what whoever fills in the form knows: a password that changes, what is in a hidden field.
+pub const KNOWN: &str = "what is known";
 
 /// A route of the site.
 #[derive(Debug)]
@@ -77,8 +85,13 @@ const fn form(path: &'static str, who: Who, fields: &'static [Field]) -> Route {
     Route { method: "POST", path, who, gives: Gives::Form, query: &[], fields }
 }
 
-use Takes::{Anything, Empty, Line, Nothing, Secret, Text};
-use Who::{Anyone, FirstAdmin, Machine, SignedIn};
+/// What a machine sends.
+const fn sent(method: &'static str, path: &'static str) -> Route {
+    Route { method, path, who: Machine, gives: Gives::Data, query: &[], fields: &[] }
+}
+
+use Takes::{Anything, Choice, Empty, Line, Nothing, Secret, Text};
+use Who::{Admin, Anyone, FirstAdmin, Machine, SignedIn, WithLink};
 
 pub const ROUTES: &[Route] = &[
     data("/", Anyone, &[]),
@@ -90,6 +103,24 @@ pub const ROUTES: &[Route] = &[
     form("/logout", SignedIn, &[]),
     page("/setup", FirstAdmin, &["token"]),
     form("/setup", FirstAdmin, &[("username", "root-of-all", Nothing), ("password", "short", Secret)]),
+    page("/password", WithLink, &["token"]),
+    form("/password", WithLink, &[("token", KNOWN, Secret), ("password", "short", Secret)]),
+    page("/account", SignedIn, &["done"]),
+    form("/account/password", SignedIn, &[("new_password", "short", Secret), ("password", KNOWN, Secret)]),
+    form("/account/sessions/others", SignedIn, &[]),
+    form("/account/sessions/all", SignedIn, &[]),
+    page("/users", Admin, &[]),
+    form("/users", Admin, &[("username", "tove", Nothing), ("role", "owner", Choice)]),
+    form("/users/{username}/role", Admin, &[("role", "owner", Choice)]),
+    form("/users/{username}/disable", Admin, &[]),
+    form("/users/{username}/enable", Admin, &[]),
+    form("/users/{username}/password", Admin, &[]),
+    page("/images", Admin, &[]),
+    form("/images", Admin, &[]),
+    data("/images/events", Admin, &["seen", "bake", "from"]),
+    page("/images/{id}/log", Admin, &[]),
+    data("/images/{id}/log.txt", Admin, &[]),
+    form("/images/{id}/delete", Admin, &[]),
     page("/instances", SignedIn, &["whose"]),
     data("/events", SignedIn, &["whose"]),
     page("/instances/new", SignedIn, &["sample", "again"]),
@@ -105,27 +136,57 @@ pub const ROUTES: &[Route] = &[
             ("replace", "yes", Anything),
         ],
     ),
-    page("/instances/{name}", SignedIn, &["deployment"]),
+    page("/instances/{name}", SignedIn, &[]),
     data("/instances/{name}/info", SignedIn, &[]),
     data("/instances/{name}/log", SignedIn, &["deployment"]),
     data("/instances/{name}/events", SignedIn, &["kind", "number", "from", "seen"]),
+    page("/instances/{name}/edit", SignedIn, &[]),
+    form(
+        "/instances/{name}/edit",
+        SignedIn,
+        &[
+            ("github_url", "https://github.com/example/bookshop", Nothing),
+            ("project_name", "backend", Nothing),
+            ("name", "shop1", Anything),
+            ("branch", "main", Text),
+            ("description", "Books", Line),
+            ("replace", "yes", Anything),
+            ("version", KNOWN, Anything),
+        ],
+    ),
     form("/instances/{name}/redeploy", SignedIn, &[]),
+    page("/instances/{name}/stop", SignedIn, &[]),
+    form("/instances/{name}/stop", SignedIn, &[]),
+    form("/instances/{name}/start", SignedIn, &[]),
     page("/instances/{name}/terminate", SignedIn, &[]),
     form("/instances/{name}/terminate", SignedIn, &[("confirm", "shop1", Nothing)]),
-    Route {
-        method: "PATCH",
-        path: "/deployments/{id}/log",
-        who: Machine,
-        gives: Gives::Data,
-        query: &[],
-        fields: &[],
-    },
+    page("/instances/{name}/deployments", SignedIn, &["before"]),
+    page("/instances/{name}/deployments/{number}", SignedIn, &[]),
+    page("/instances/{name}/logs", SignedIn, &[]),
+    form("/instances/{name}/logs", SignedIn, &[]),
+    data("/instances/{name}/logs.txt", SignedIn, &[]),
+    data("/instances/{name}/logs/events", SignedIn, &["seen"]),
+    page("/instances/{name}/data", SignedIn, &[]),
+    data("/instances/{name}/data/{kind}", SignedIn, &[]),
+    form("/instances/{name}/data/{kind}", SignedIn, &[]),
+    data("/instances/{name}/data/events", SignedIn, &["seen"]),
+    sent("PATCH", "/deployments/{id}/log"),
     data("/deployments/{id}/environment", Machine, &[]),
+    sent("PUT", "/fetches/{id}"),
+    sent("POST", "/fetches/{id}/failed"),
 ];
 
 /// A good value of each parameter, by the beginning of the path it is in.
-const PARAMS: [(&str, &str, &str); 3] =
-    [("/static/", "name", "site.css"), ("/instances/", "name", "shop1"), ("/deployments/", "id", "1")];
+const PARAMS: [(&str, &str, &str); 8] = [
+    ("/static/", "name", "site.css"),
+    ("/instances/", "name", "shop1"),
+    ("/instances/", "number", "1"),
+    ("/instances/", "kind", "database"),
+    ("/images/", "id", "1"),
+    ("/users/", "username", "lena"),
+    ("/deployments/", "id", "1"),
+    ("/fetches/", "id", "1"),
+];
 
 impl Route {
     /// The parameters in its path.

@@ -140,11 +140,12 @@ struct DataPage<'a> {
     main: String,
     tabs_of: String,
     tab: &'a str,
+    can_edit: bool,
 }
 
 async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebError> {
     let instance = find(&visit, &name).await?.instance;
-    let name = instance.name.to_string();
+    let (name, can_edit) = (instance.name.to_string(), !instance.is_leaving());
     let view = DataView::of(&visit, instance).await?;
     let title = format!("Data of {name}");
     let mut shell =
@@ -152,7 +153,7 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebErr
     let main = view.html()?;
     shell.moving = view.is_moving();
     shell.events = Some(format!("/instances/{name}/data/events?seen={}", digest(&main)));
-    page(StatusCode::OK, &DataPage { shell, main, tabs_of: name.clone(), name, tab: "data" })
+    page(StatusCode::OK, &DataPage { shell, main, tabs_of: name.clone(), name, tab: "data", can_edit })
 }
 
 /// The kind of file that a path names.

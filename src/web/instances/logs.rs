@@ -150,6 +150,7 @@ struct LogsPage<'a> {
     main: String,
     tabs_of: String,
     tab: &'a str,
+    can_edit: bool,
 }
 
 async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebError> {
@@ -158,14 +159,14 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebErr
     if can_be_asked(&instance).is_ok() && is_old(&store.fetches(instance.row).await?) {
         store.want_fetch(instance.row, FetchKind::Log, visit.user.id).await?;
     }
-    let name = instance.name.to_string();
+    let (name, can_edit) = (instance.name.to_string(), !instance.is_leaving());
     let view = LogsView::of(&visit, instance).await?;
     let title = format!("Logs of {name}");
     let mut shell = Shell::new(&visit, title, format!("What {name} and its web server wrote last.")).await?;
     let main = view.html()?;
     shell.moving = view.is_coming;
     shell.events = Some(format!("/instances/{name}/logs/events?seen={}", digest(&main)));
-    page(StatusCode::OK, &LogsPage { shell, main, tabs_of: name.clone(), name, tab: "logs" })
+    page(StatusCode::OK, &LogsPage { shell, main, tabs_of: name.clone(), name, tab: "logs", can_edit })
 }
 
 async fn fetch(

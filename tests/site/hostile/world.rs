@@ -2,14 +2,14 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use ec_django_deployer::domain::Role;
+use ec_django_deployer::domain::{FetchId, FetchKind, Role};
 use futures_util::stream;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
-    helpers::{Answer, App, Person, spawn_app},
-    routes::{Route, Who},
+    helpers::{Answer, App, Options, PASSWORD, Person, encode, spawn_app, spawn_app_with},
+    routes::{Gives, KNOWN, Route, Who},
 };
 
 /// Longest time that any answer may take.
@@ -36,31 +36,70 @@ pub struct World {
     visitor: Person,
     /// Whoever has the set-up link.
     first: Person,
+    /// Whoever changes their own password, and what it is.
+    kim: Person,
+    kims_password: String,
+    /// Whoever has a password link, and its secret.
+    lena: Person,
+    link: String,
     pub canary: PathBuf,
     _directory: Arc<tempfile::TempDir>,
 }
 
 impl World {
     pub async fn new() -> Self {
-        let app = spawn_app().await;
+        let proxied = Options { trusted_proxies: vec![[127, 0, 0, 1].into()], ..Options::default() };
+        let app = spawn_app_with(proxied).await;
         let mut mira = app.owner("mira").await;
         mira.deploy("shop1").await;
         app.deploying("shop1").await;
-        let (aiko, root) = (app.owner("aiko").await, app.person("root", Role::Admin).await);
+        let (aiko, mut root) = (app.owner("aiko").await, app.person("root", Role::Admin).await);
+        // From elsewhere, so that others' failed tries are not hers.
+        let mut kim = app.owner("kim").await;
+        let elsewhere = reqwest::header::HeaderMap::from_iter([(
+            reqwest::header::HeaderName::from_static("x-forwarded-for"),
+            reqwest::header::HeaderValue::from_static("198.51.100.7"),
+        )]);
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        kim.client = client.default_headers(elsewhere).build().unwrap();
+        root.get("/users").await;
+        let added = root.post("/users", &[("username", "lena"), ("role", "owner")]).await;
+        let (link, lena) = (secret_of(&added), app.visitor());
+        let row = app.ids("shop1").await.0;
+        let by = app.found("shop1").await.instance.owner;
+        for kind in [FetchKind::Database, FetchKind::Log] {
+            let fetch = app.store.want_fetch(row, kind, by).await.unwrap();
+            app.store.fetch_sent(fetch).await.unwrap();
+        }
         let mut visitor = app.visitor();
         visitor.get("/login").await;
         let fresh = spawn_app().await;
         let first = fresh.visitor();
         let directory = tempfile::tempdir().unwrap();
         let canary = directory.path().join("canary");
-        let (app, fresh) = (Arc::new(app), Arc::new(fresh));
-        Self { app, fresh, mira, aiko, root, visitor, first, canary, _directory: Arc::new(directory) }
+        Self {
+            app: Arc::new(app),
+            fresh: Arc::new(fresh),
+            mira,
+            aiko,
+            root,
+            visitor,
+            first,
+            kim,
+            kims_password: PASSWORD.to_owned(),
+            lena,
+            link,
+            canary,
+            _directory: Arc::new(directory),
+        }
     }
 
-    fn who(&mut self, who: Who) -> &mut Person {
-        match who {
+    fn who(&mut self, route: &Route) -> &mut Person {
+        match route.who {
             Who::Anyone | Who::Machine => &mut self.visitor,
             Who::FirstAdmin => &mut self.first,
+            Who::WithLink => &mut self.lena,
+            Who::SignedIn if route.path.starts_with("/account/") => &mut self.kim,
             Who::SignedIn => &mut self.mira,
             Who::Admin => &mut self.root,
         }
@@ -68,10 +107,35 @@ impl World {
 
     /// The path with what else leads there.
     pub fn path(&self, route: &Route, path: &str) -> String {
-        match self.fresh.site.setup_link().split_once('?') {
-            Some((_, token)) if route.who == Who::FirstAdmin => format!("{path}?{token}"),
+        match (route.who, self.fresh.site.setup_link().split_once('?')) {
+            (Who::FirstAdmin, Some((_, token))) => format!("{path}?{token}"),
+            (Who::WithLink, _) if route.method == "GET" => format!("{path}?token={}", self.link),
             _ => path.to_owned(),
         }
+    }
+
+    /// Good values of the route's fields.
+    pub async fn good(&self, route: &Route) -> Vec<(&'static str, String)> {
+        let version = self.app.found("shop1").await.instance.version();
+        let good = |(name, good, _): &(&'static str, &'static str, _)| {
+            let value = match (*name, *good) {
+                ("version", KNOWN) => &version,
+                ("token", KNOWN) => &self.link,
+                ("password", KNOWN) => &self.kims_password,
+                (name, KNOWN) => panic!("who knows {name} of {}?", route.path),
+                (_, good) => good,
+            };
+            (*name, value.to_owned())
+        };
+        route.fields.iter().map(good).collect()
+    }
+
+    /// A body with a good token and good values.
+    pub async fn good_form(&mut self, route: &Route) -> Body {
+        let mut fields = self.good(route).await;
+        fields.push(("csrf_token", self.token(route).await));
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, &**value)).collect();
+        form(encode(&fields))
     }
 
     /// The address of a machine's route.
@@ -83,10 +147,11 @@ impl World {
     pub async fn token(&mut self, route: &Route) -> String {
         let path = match route.who {
             Who::FirstAdmin => self.path(route, "/setup"),
+            Who::WithLink => format!("/password?token={}", self.link),
             Who::Anyone => "/login".to_owned(),
             _ => "/instances".to_owned(),
         };
-        let person = self.who(route.who);
+        let person = self.who(route);
         if person.token.is_none() {
             person.get(&path).await;
         }
@@ -100,27 +165,30 @@ impl World {
 
     pub async fn ask_as(&mut self, method: Method, route: &Route, path: &str, body: Body) -> Answer {
         if route.who != Who::Machine {
-            return ask(self.who(route.who), method, path, body).await;
+            return ask(self.who(route), method, path, body).await;
         }
-        let (_, deployment) = self.app.ids("shop1").await;
-        let token = self.app.log_key.token(deployment);
+        let token = match route.path.starts_with("/fetches/") {
+            true => self.app.log_key.fetch_token(FetchId(1)),
+            false => self.app.log_key.token(self.app.ids("shop1").await.1),
+        };
         let request = self.visitor.client.request(method, format!("{}{path}", self.app.callback));
-        let request = request.header("upload-offset", "0").bearer_auth(token).body(body.1);
+        let request = request.header("upload-offset", "0").header("fetch-format", "sqlite3");
+        let request = request.bearer_auth(token).body(body.1);
         in_time(&mut self.visitor, request, path).await
     }
 
-    /// The same with an empty body.
+    /// The same with a good form, where it is one.
     pub async fn send_to(&mut self, route: &Route, path: &str) -> Answer {
-        let path = if route.who == Who::FirstAdmin && !path.contains('?') {
-            self.path(route, path)
-        } else {
-            path.to_owned()
+        let path = if path.contains('?') { path.to_owned() } else { self.path(route, path) };
+        let body = match route.gives {
+            Gives::Form => self.good_form(route).await,
+            Gives::Page | Gives::Data => form(String::new()),
         };
-        self.ask(route, &path, form(String::new())).await
+        self.ask(route, &path, body).await
     }
 
-    /// Looks at what a form that was taken led to.
-    pub async fn look_where_it_went(&mut self, route: &Route, answer: &Answer, what: &str) {
+    /// Looks at what a form led to that was taken with this value.
+    pub async fn look_where_it_went(&mut self, route: &Route, answer: &Answer, value: &[u8], what: &str) {
         let to = answer.location().to_owned();
         assert!(to.starts_with('/') && !to.starts_with("//"), "{what}: {to}");
         if route.who == Who::FirstAdmin {
@@ -129,8 +197,17 @@ impl World {
             self.first = self.fresh.visitor();
             return;
         }
+        if route.who == Who::WithLink {
+            // So does this one.
+            self.link = secret_of(&self.root.post("/users/lena/password", &[]).await);
+            self.lena = self.app.visitor();
+            return;
+        }
+        if route.path == "/account/password" {
+            self.kims_password = String::from_utf8(value.to_vec()).unwrap();
+        }
         for path in [to.as_str(), "/instances"] {
-            super::shows_no_markup(&self.who(route.who).get(path).await, what);
+            super::shows_no_markup(&self.who(route).get(path).await, what);
         }
     }
 
@@ -138,6 +215,11 @@ impl World {
     pub fn nothing_was_executed(&self) {
         assert!(!self.canary.exists(), "something ran what was typed");
     }
+}
+
+/// The secret of a password link, on the page that shows it.
+fn secret_of(page: &Answer) -> String {
+    page.between("/password?token=", "</code>")
 }
 
 /// Sends a request as this person.
