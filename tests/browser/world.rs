@@ -1,7 +1,9 @@
 //! The sites that the pages are of: people, and an instance in every state that has a page of its own.
 
 use ec_django_deployer::{
-    domain::{DeploymentId, Failure, FetchFormat, FetchKind, ImageId, Role, RowId, Status, Step, Wanted},
+    domain::{
+        DeploymentId, Failure, FetchFormat, FetchKind, ImageId, Readiness, Role, RowId, Status, Step, Wanted,
+    },
     store::{BakedImage, Store},
     user_data,
 };
@@ -19,6 +21,8 @@ pub enum Of {
     Gone,
     /// Whose golden image is old.
     Old,
+    /// That cannot launch machines.
+    Unready,
     /// With people, and nothing else.
     Empty,
     /// Without anybody yet.
@@ -87,7 +91,7 @@ pub struct World(Vec<(Of, Place)>);
 impl World {
     pub async fn new() -> Self {
         let mut places = Vec::new();
-        for of in [Of::Busy, Of::Young, Of::Gone, Of::Old, Of::Empty, Of::Fresh, Of::Broken] {
+        for of in [Of::Busy, Of::Young, Of::Gone, Of::Old, Of::Unready, Of::Empty, Of::Fresh, Of::Broken] {
             let mut place = Place::new(of).await;
             match of {
                 Of::Busy => fill(&mut place).await,
@@ -105,6 +109,11 @@ impl World {
                     place.app.store.want_bake(by, user_data::image_digest()).await.unwrap();
                 }
                 Of::Old => age(&place.app).await,
+                Of::Unready => {
+                    place.mira().deploy("waits").await;
+                    let why = "mmdebstrap is not installed: apt-get install mmdebstrap".to_owned();
+                    place.app.store.set_readiness(Readiness::NotReady(why));
+                }
                 Of::Empty | Of::Fresh => {}
                 Of::Broken => place.app.store.close().await,
             }

@@ -101,6 +101,9 @@ struct Parts<'a> {
 /// A short digest of what is sent as a whole when it changes: all but what moves in a bake.
 pub fn seen(view: &ImagesView) -> Result<String, askama::Error> {
     let mut text = html(&Table { view })?;
+    if let Some(readiness) = &view.readiness {
+        text += &html(readiness)?;
+    }
     if let Some(notice) = &view.notice {
         text += &html(notice)?;
     }

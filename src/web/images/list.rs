@@ -20,6 +20,7 @@ use crate::{
         error::WebError,
         format::{ago, count, size},
         page::{Section, Shell, page},
+        readiness::ReadinessNotice,
     },
 };
 
@@ -104,6 +105,7 @@ pub struct ImagesView {
     pub csrf: String,
     pub bake: Option<BakeView>,
     pub rows: Vec<Row>,
+    pub readiness: Option<ReadinessNotice>,
     pub notice: Option<ImageNotice>,
     /// Why the image was not deleted that was to be.
     pub refusal: Option<String>,
@@ -129,6 +131,7 @@ impl ImagesView {
             csrf: visit.csrf.token(),
             bake,
             rows: images.into_iter().map(row).collect(),
+            readiness: ReadinessNotice::of(&visit.site),
             notice: ImageNotice::here(visit).await?,
             refusal: None,
         })
