@@ -26,6 +26,8 @@ async fn sql(app: &App, statement: &'static str) {
     let file = app.directory.path().join("site.db");
     let output = std::process::Command::new("sqlite3").arg(file).arg(statement).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // Another program's write is seen a moment later.
+    tokio::time::sleep(ec_django_deployer::store::Store::FOREIGN * 2).await;
 }
 
 #[tokio::test]
