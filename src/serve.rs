@@ -108,6 +108,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let for_machines = listen_for_machines(&config, &cloud, &store).await;
     let samples = Samples::prepare(&config.state_dir.join("samples"))?;
 
+    if config.listen.ip().is_unspecified() && config.public_url.is_none() {
+        tracing::warn!(
+            "PUBLIC_URL is not set: links that others are given, to set a password, lead to {}",
+            config.public_url()
+        );
+    }
     let shutdown = CancellationToken::new();
     let preflight = Preflight::new(config.state_dir.join("preflight"));
     let serves_samples = Arc::new(AtomicBool::new(for_machines.is_some()));

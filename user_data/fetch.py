@@ -27,7 +27,7 @@ RUN = ["/usr/bin/python3", "-I", "/opt/ec-deployer/run.py", "/usr/bin/python3", 
 LINES = 500  # of each log
 BYTES = 160 << 10  # of each log: three of them stay below what the site takes
 PIECE = 256 << 10
-WAITS = (1, 2, 4, 8, 16, None)  # seconds between tries to reach the site
+WAITS = (1, 2, 4, 8, 16, 60, 120, None)  # seconds between tries; longer in all than the site waits for a silent one
 
 
 class Refused(Exception):
@@ -134,7 +134,11 @@ def uploads():
         inner.sort()
         for name in sorted(names):
             path = os.path.join(directory, name)
-            if stat.S_ISREG(os.lstat(path).st_mode):
+            try:
+                is_file = stat.S_ISREG(os.lstat(path).st_mode)
+            except OSError:
+                continue  # removed meanwhile
+            if is_file:
                 yield path, os.path.relpath(path, SHARED)
 
 
@@ -230,7 +234,8 @@ def send(kind, url, token):
         except (OSError, http.client.HTTPException) as error:
             print("The site was not reached: %s" % error, file=sys.stderr)
             status = 0
-        if 200 <= status < 500 or status == 507:
+        # One that broke off, or whose end the site has not seen yet, is tried again.
+        if 200 <= status < 500 and status not in (400, 409) or status == 507:
             print("The site answered %d." % status)
             return
         if wait is None:

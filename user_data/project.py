@@ -46,6 +46,8 @@ def routes_with_debug(settings):
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(LOADING)
+        answers.close()
         settings.DEBUG = True
         try:
             with os.fdopen(writer, "w") as pipe, open(os.devnull, "w") as sys.stdout:
@@ -128,9 +130,18 @@ def run(seconds, command, loaded):
     """Runs a command in a copy of this process, or, where that would have other settings, in one of its own."""
     child = os.fork()
     if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == -signal.SIGALRM:
+            print("It took longer than %d seconds." % seconds, file=sys.stderr)
+        try:
+            os.killpg(child, signal.SIGKILL)
+        except OSError:
+            pass
+        return code
     code = 1
     try:
+        os.setpgid(0, 0)
+        answers.close()
         signal.alarm(seconds)
         with open(os.devnull) as nothing:
             os.dup2(nothing.fileno(), 0)
@@ -142,6 +153,8 @@ def run(seconds, command, loaded):
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if code != end.code and code:
+            print(end.code, file=sys.stderr)
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
@@ -151,23 +164,28 @@ def run(seconds, command, loaded):
 
 
 def main(target):
-    # Nothing that a command starts may answer in its place.
-    answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     signal.alarm(LOADING)
+    # Our own programs are not what the project imports.
+    sys.path[0] = os.getcwd()
     import django
 
     django.setup()
     # A copy of this process would be without its other threads.
     loaded = write(target) and threading.active_count() == 1
+    from django.db import connections
+
+    connections.close_all()
     signal.alarm(0)
     code = 0
     while True:
         print(code, file=answers, flush=True)
         command = words()
         if not command:
-            return
+            os._exit(0)
         code = run(int(command[0]), command[1:], loaded) & 255
 
 
+# Nothing that a command starts may answer in its place.
+answers = os.fdopen(os.dup(1), "w")
 main(sys.argv[1])

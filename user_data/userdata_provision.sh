@@ -32,27 +32,28 @@ in_release() {
 begin_manager() {
   coproc MANAGER {
     trap - EXIT
+    exec 9>&-
     read -r _ && in_release 1800 python "$EC_LIB/project.py" "$FACTS"
   }
   exec 7>&"${MANAGER[1]}" 8<&"${MANAGER[0]}"
 }
 
-# What came of what the manager was last asked for.
+# What came of what the manager was last asked for: `answer SECONDS`.
 answer() {
   local code
-  if read -r code <&8 && [[ $code =~ ^[0-9]{1,3}$ ]]; then return "$code"; fi
+  if read -r -t "$(($1 + 20))" code <&8 && [[ $code =~ ^[0-9]{1,3}$ ]]; then return "$code"; fi
   return 1
 }
 
 # Runs a management command: `manage SECONDS COMMAND ARGUMENTS...`.
 manage() {
   printf '%s\0' "$@" '' >&7
-  answer
+  answer "$1"
 }
 
-# Installs packages into the release's environment.
+# Installs packages into the release's environment, by its own path: that is what their programs begin with.
 install_packages() {
-  as_app 900 uv pip install --python "$RELEASE/venv/bin/python" "$@"
+  as_app 900 uv pip install --python "$(readlink "$RELEASE/venv")/bin/python" "$@"
 }
 
 # Writes standard input to a file where that changes it; its status says whether it did.
@@ -87,7 +88,8 @@ reload_nginx() {
   fi
   if nginx_reads | cmp -s - "$STATE/nginx"; then return; fi
   old=$(pgrep -P "$(cat /run/nginx.pid)" || true)
-  systemctl reload nginx
+  rm -f "$STATE/nginx"
+  systemctl reload nginx || return
   nginx_reads | put "$STATE/nginx"
   for ((waited = 0; waited < 250; waited++)); do
     for pid in $old; do
@@ -153,7 +155,6 @@ UNIT
     systemd-tmpfiles --create /etc/tmpfiles.d/ec-deployer.conf
     systemctl daemon-reload
     systemctl -q enable ec-deployer-ship ec-deployer-address
-    nft -f /etc/ec-deployer/metadata.nft || true
   fi
   : >"$STATE/units"
 }
@@ -172,9 +173,14 @@ environment() {
     (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put /etc/ec-deployer/secret_key)
     chgrp app /etc/ec-deployer/secret_key
   fi
+  if [[ $(readlink /srv/app/next) != "$PREVIOUS" ]]; then
+    # The deployment before this one was killed.
+    python3 -IS "$EC_LIB/machine.py" settle
+    supervisorctl update || true
+  fi
   python3 -IS "$EC_LIB/machine.py" address
   cat /etc/ec-deployer/hosts
-  nft list table inet ec_deployer >/dev/null 2>&1 ||
+  nft list table inet ec_deployer >/dev/null 2>&1 || nft -f /etc/ec-deployer/metadata.nft ||
     echo "Warning: this machine cannot keep the project from the metadata service."
   rm -rf "$RELEASE"
   install -d -m 755 "$RELEASE" "$RELEASE/overlay" "$ENVIRONMENTS"
@@ -192,7 +198,7 @@ make_environment() {
   rm -rf "${ENVIRONMENTS:?}/$EC_DEPLOYMENT" "$ENVIRONMENTS/$EC_DEPLOYMENT.made-of"
   install -d -m 755 -o app -g app "$ENVIRONMENTS/$EC_DEPLOYMENT"
   ln -sfn "$ENVIRONMENTS/$EC_DEPLOYMENT" "$RELEASE/venv"
-  as_app 60 uv venv --allow-existing --python /usr/bin/python3 "$RELEASE/venv"
+  as_app 60 uv venv --allow-existing --python /usr/bin/python3 "$ENVIRONMENTS/$EC_DEPLOYMENT"
 }
 
 gunicorn() {
@@ -290,7 +296,7 @@ configure_gunicorn() {
   done
   write_values
   echo >&7
-  answer
+  answer 240
   if [[ $(fact DEBUG) == keep ]]; then
     echo "Warning: without DEBUG the project has no pages, so DEBUG stays as the project sets it."
   fi
@@ -449,6 +455,7 @@ undo() {
   fi
   if [[ $(readlink /srv/app/next) == "$RELEASE" ]]; then
     if [[ -n $PREVIOUS ]]; then point /srv/app/next "$PREVIOUS"; else rm -f /srv/app/next; fi
+    rm -f "$STATE/nginx"
     reload_nginx
     supervisorctl update
   fi
@@ -474,7 +481,8 @@ prune() {
   done
   find "$ENVIRONMENTS" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | while read -r n; do
     if [[ -z $(find /srv/app/releases -mindepth 2 -maxdepth 2 -lname "$ENVIRONMENTS/$n" -print -quit) ]]; then
-      rm -rf "${ENVIRONMENTS:?}/$n" "$ENVIRONMENTS/$n.made-of"
+      rm -f "$ENVIRONMENTS/$n.made-of"
+      rm -rf "${ENVIRONMENTS:?}/$n"
     fi
   done
 }

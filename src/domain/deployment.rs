@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Plan, Report, RowId, Step, Timestamp, Username};
+use super::{Plan, RepoUrl, Report, RowId, Step, Timestamp, Username};
 
 /// A deployment's number over the whole site, in its log's URL and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -147,6 +147,8 @@ pub struct Deployment {
     pub instance: RowId,
     /// Its number on its instance, from 1.
     pub number: i64,
+    /// The repository that its commit is of; none where an older program asked for it.
+    pub repo: Option<RepoUrl>,
     /// How its commit is to be deployed.
     pub plan: Plan,
     /// What its log has said so far.

@@ -70,7 +70,7 @@ impl Reconciler {
             callback_url: &self.settings.callback_url,
             token: &self.log_key.token(deployment.id),
             instance: &work.instance.name,
-            repo: &work.instance.repo,
+            repo: deployment.repo.as_ref().unwrap_or(&work.instance.repo),
             plan: &deployment.plan,
         })
     }

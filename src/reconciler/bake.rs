@@ -81,9 +81,6 @@ impl Baker {
     async fn bakes(&self, shutdown: CancellationToken) {
         // Before the first look, so that no wish falls between the two.
         let mut changes = self.store.changes();
-        if let Err(error) = self.store.end_interrupted_bakes().await {
-            tracing::error!(error = &error as &dyn std::error::Error, "could not end interrupted bakes");
-        }
         loop {
             let result = tokio::select! {
                 () = shutdown.cancelled() => return,
@@ -129,6 +126,8 @@ impl Baker {
 
     /// Bakes where no good image of this program's script is left, or a bake is asked for.
     async fn ensure(&self) -> Result<(), BakeError> {
+        // No other bake is under way: there is one baker, and no second program on one state directory.
+        self.store.end_interrupted_bakes().await?;
         if let Err(error) = self.cloud.prepare().await {
             self.record(&error).await?;
             return Err(error.into());

@@ -17,6 +17,9 @@ pub const BOOT_SECONDS: i64 = 300;
 pub const DEPLOY_SECONDS: i64 = 90 * 60;
 /// Seconds a started machine has until its project answers again.
 pub const START_SECONDS: i64 = 180;
+/// Seconds a machine has to stop: a local one is switched off in less than two minutes, and EC2 forces one that hangs
+/// only when it is asked to.
+pub const STOP_SECONDS: i64 = 600;
 /// No deadline fires this soon after the site starts: what was reported while it was down comes first.
 pub const GRACE_SECONDS: i64 = 120;
 /// How soon a machine that is on its way is looked at again.
@@ -159,6 +162,9 @@ pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
             Seen::Machine(machine) if machine.state == MachineState::Stopped => {
                 Action::Become(Status::Stopped)
             }
+            _ if is_late(work, around, STOP_SECONDS) => Action::Fail(failure(
+                "The machine did not stop. Choose Try again to deploy on it as it is, or terminate it.",
+            )),
             _ => Action::Stop,
         },
         Status::Stopped => stopped(work, seen),
@@ -337,10 +343,15 @@ fn stopped(work: &Work, seen: &Seen) -> Action {
     }
 }
 
+/// Whether the status has lasted longer than it may; never shortly after the site's start.
+fn is_late(work: &Work, around: &Around, seconds: i64) -> bool {
+    around.now > work.instance.status_since.plus_seconds(seconds)
+        && around.now > around.started_at.plus_seconds(GRACE_SECONDS)
+}
+
 fn starting(work: &Work, seen: &Seen, around: &Around) -> Action {
     let Seen::Machine(machine) = seen else { return Action::Wait(SOON) };
-    let late = around.now > work.instance.status_since.plus_seconds(START_SECONDS)
-        && around.now > around.started_at.plus_seconds(GRACE_SECONDS);
+    let late = is_late(work, around, START_SECONDS);
     match machine.state {
         MachineState::Stopped if !late => Action::Start,
         MachineState::Running => match (&work.queued, &work.serving) {

@@ -33,6 +33,7 @@ fn deployment(number: i64, log: &str) -> Deployment {
         id: DeploymentId(number),
         instance: RowId(1),
         number,
+        repo: None,
         plan: plan(),
         report,
         log_size: log.len() as u64,
@@ -314,6 +315,8 @@ fn stop_and_start_follow_the_owners_wish() {
     assert_eq!(decide(&live, &up, &after(1)), Action::Observed(2), "taken up once");
     live.observed_generation = 2;
     assert_eq!(decide(&live, &up, &after(1)), Action::Stop);
+    let hangs = decide(&live, &up, &after(STOP_SECONDS + 1));
+    assert!(matches!(&hangs, Action::Fail(why) if why.message.contains("did not stop")), "{hangs:?}");
     live.instance.status = Status::Stopped;
     live.instance.public_ip = None;
     assert_eq!(decide(&live, &machine(MachineState::Stopped), &after(1)), Action::Rest);

@@ -131,8 +131,10 @@ impl Reconciler {
                 () = shutdown.cancelled() => break,
                 change = changes.recv() => match change {
                     Ok(Change::Instance(row)) => queue.want(row),
-                    Ok(Change::Image(_)) | Err(RecvError::Lagged(_)) => self.want_all(&mut queue).await,
-                    Ok(Change::Readiness) => self.want_all_at_once(&mut queue).await,
+                    // What an instance waits for may have come, however long it was told to wait.
+                    Ok(Change::Image(_) | Change::Readiness) | Err(RecvError::Lagged(_)) => {
+                        self.want_all_at_once(&mut queue).await;
+                    }
                     Ok(Change::ImageLog(_) | Change::Sessions | Change::Fetch(_)) => {}
                     Err(RecvError::Closed) => break,
                 },

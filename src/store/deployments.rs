@@ -11,6 +11,7 @@ pub(super) struct DeploymentRow {
     pub id: i64,
     pub instance: i64,
     pub number: i64,
+    pub github_url: Option<String>,
     pub plan: String,
     pub report: String,
     pub log_size: i64,
@@ -32,6 +33,7 @@ impl DeploymentRow {
             id: DeploymentId(self.id),
             instance: RowId(self.instance),
             number: self.number,
+            repo: self.github_url.map(|url| at.repo("github_url", &url)).transpose()?,
             plan: at.json("plan", &self.plan)?,
             report: at.json("report", &self.report)?,
             log_size: u64::try_from(self.log_size).unwrap_or_default(),
@@ -53,8 +55,8 @@ macro_rules! deployments {
     ($rest:literal $(, $arg:expr)*) => {
         sqlx::query_as!(
             crate::store::deployments::DeploymentRow,
-            r#"SELECT d.id, d.instance, d.number, d.plan, d.report, d.log_size, u.username AS "requested_by?",
-                    d.reason, d.created_at, d.begun_at, d.first_byte_at, d.step_since, d.ended_at, d.outcome, d.failure
+            r#"SELECT d.id, d.instance, d.number, d.github_url, d.plan, d.report, d.log_size,
+                    u.username AS "requested_by?", d.reason, d.created_at, d.begun_at, d.first_byte_at, d.step_since, d.ended_at, d.outcome, d.failure
              FROM deployments d LEFT JOIN users u ON u.id = d.requested_by "# + $rest
             $(, $arg)*
         )

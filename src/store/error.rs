@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, str::FromStr};
 
-use crate::domain::InvalidTransition;
+use crate::domain::{InvalidTransition, RepoUrl};
 
 /// The store did not do what it was asked. None of these is the visitor's mistake.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,11 @@ pub(super) struct At {
 impl At {
     fn impossible(self, column: &'static str, problem: impl Display) -> StoreError {
         StoreError::Impossible { table: self.table, column, row: self.row, problem: problem.to_string() }
+    }
+
+    /// Reads a repository's address.
+    pub fn repo(self, column: &'static str, url: &str) -> Result<RepoUrl, StoreError> {
+        RepoUrl::from_stored(url).map_err(|problem| self.impossible(column, problem))
     }
 
     /// Reads a column's text as what it stands for.

@@ -245,19 +245,22 @@ impl Store {
         Ok(())
     }
 
-    /// Ends the bakes that a former run of the site left under way. One that only waited goes on waiting.
+    /// Ends the bakes that a former run of the site, or one whose end could not be written, left under way. One that only waited goes on waiting.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn end_interrupted_bakes(&self) -> Result<(), StoreError> {
         let now = Timestamp::now().0;
-        sqlx::query!(
+        let ended = sqlx::query!(
             "UPDATE images SET state = 'failed', error = 'The site was stopped while it was being baked.', finished_at = $1
-             WHERE state = 'baking' AND NOT waiting",
+             WHERE state = 'baking' AND NOT waiting RETURNING id",
             now
         )
-        .execute(&mut *self.writer.statement().await?)
+        .fetch_all(&mut *self.writer.statement().await?)
         .await?;
+        for row in ended {
+            self.tell(Change::Image(ImageId(row.id)));
+        }
         Ok(())
     }
 

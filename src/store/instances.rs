@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::{Change, Store, StoreError, error::At};
-use crate::domain::{
-    Deployment, ImageId, Instance, RepoUrl, RowId, ServerName, Status, Timestamp, UserId, Wanted,
-};
+use crate::domain::{Deployment, ImageId, Instance, RowId, ServerName, Status, Timestamp, UserId, Wanted};
 
 pub(super) struct InstanceRow {
     pub id: i64,
@@ -32,18 +30,12 @@ pub(super) struct InstanceRow {
 impl InstanceRow {
     pub fn read(self) -> Result<Instance, StoreError> {
         let at = At { table: "instances", row: self.id };
-        let repo = RepoUrl::from_stored(&self.github_url).map_err(|problem| StoreError::Impossible {
-            table: "instances",
-            column: "github_url",
-            row: self.id,
-            problem: problem.to_string(),
-        })?;
         Ok(Instance {
             row: RowId(self.id),
             name: at.read("name", &self.name)?,
             owner: UserId(self.owner_id),
             owner_name: at.read("owner_id", &self.owner_name)?,
-            repo,
+            repo: at.repo("github_url", &self.github_url)?,
             project: at.read("project_name", &self.project_name)?,
             branch: at.read_opt("branch", self.branch.as_deref())?,
             description: self.description,
@@ -155,7 +147,8 @@ impl Store {
     pub async fn want(&self, row: RowId, wanted: Wanted) -> Result<bool, StoreError> {
         let (now, terminated) = (Timestamp::now().0, Status::Terminated.name());
         let value = wanted.name();
-        let done = sqlx::query!(
+        let mut tx = self.begin().await?;
+        let mut changed = sqlx::query!(
             "UPDATE instances SET wanted = $2, generation = generation + 1, updated_at = $3
              WHERE id = $1 AND wanted <> $2 AND wanted <> 'absent' AND status <> $4",
             row.0,
@@ -163,9 +156,26 @@ impl Store {
             now,
             terminated
         )
-        .execute(&mut *self.writer.statement().await?)
-        .await?;
-        let changed = done.rows_affected() > 0;
+        .execute(&mut *tx)
+        .await?
+        .rows_affected()
+            > 0;
+        if wanted == Wanted::Absent {
+            // One that is gone and was to be deployed again stays gone: what waits is given up.
+            changed |= sqlx::query!(
+                "UPDATE deployments SET outcome = 'replaced', ended_at = $2
+                 WHERE instance = $1 AND outcome IS NULL AND begun_at IS NULL
+                   AND EXISTS (SELECT 1 FROM instances WHERE id = $1 AND status = $3)",
+                row.0,
+                now,
+                terminated
+            )
+            .execute(&mut *tx)
+            .await?
+            .rows_affected()
+                > 0;
+        }
+        tx.commit().await?;
         if changed {
             self.tell(Change::Instance(row));
         }

@@ -101,7 +101,9 @@ impl Store {
         let writer = one().connect_with(options.clone()).await?;
         sqlx::migrate!().set_ignore_missing(true).run(&writer).await?;
         let options = options.read_only(true).create_if_missing(false);
-        let foreign = Arc::new(Foreign::new(one().connect_with(options.clone()).await?));
+        // What it tells holds for one connection: it is never exchanged for another.
+        let lasting = one().idle_timeout(None).max_lifetime(None);
+        let foreign = Arc::new(Foreign::new(lasting.connect_with(options.clone()).await?));
         let readers = SqlitePoolOptions::new().max_connections(Self::READERS).connect_with(options).await?;
         let (changes, _) = broadcast::channel(Self::CHANGES);
         Ok(Self {
@@ -158,12 +160,12 @@ impl Store {
         Ok(row.site)
     }
 
-    /// Asks the database for nothing, to see that it answers.
+    /// Reads a row, to see that the database answers: a file that is damaged does not.
     ///
     /// # Errors
     /// Where it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query!("SELECT 1 AS one").fetch_one(&self.readers).await?;
+        sqlx::query!("SELECT count(*) AS instances FROM instances").fetch_one(&self.readers).await?;
         Ok(())
     }
 

@@ -357,8 +357,11 @@ pub(super) async fn queue(
     .execute(&mut *tx)
     .await?;
     let row = sqlx::query!(
-        r#"INSERT INTO deployments (instance, number, plan, report, submission, requested_by, created_at, reason)
-         SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7 FROM deployments WHERE instance = $1
+        r#"INSERT INTO deployments (instance, number, plan, report, submission, requested_by, created_at, reason,
+                                 github_url)
+         SELECT $1, coalesce(max(number), 0) + 1, $2, $3, $4, $5, $6, $7,
+                (SELECT github_url FROM instances WHERE id = $1)
+         FROM deployments WHERE instance = $1
          RETURNING id AS "id!""#,
         instance.0,
         plan,

@@ -227,7 +227,7 @@ pub const PAGES: &[Page] = &[
     page(Busy, Mira, "/instances/requested/logs", "There is no machine yet"),
     page(Busy, Mira, "/instances/live/data", "Prepare the database"),
     moving(Busy, Mira, "/instances/logged-anew/data", "It is coming: 12.3 MB so far"),
-    page(Busy, Mira, "/instances/logged/data", "It is kept for another"),
+    page(Busy, Mira, "/instances/logged/data", "It is kept for an hour after that"),
     moving(Busy, Mira, "/instances/logged-well/data", "The machine is being asked"),
     page(Busy, Mira, "/instances/terminated/data", "one that is ready stays here"),
     after(Busy, Mira, "/instances/live/data/media", &[], 404, "There is nothing to download here"),

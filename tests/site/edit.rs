@@ -294,3 +294,52 @@ async fn no_field_of_the_form_makes_a_fault_and_a_token_is_wanted() {
         Some("x")
     );
 }
+
+#[tokio::test]
+async fn a_pasted_tree_says_the_branch_and_the_project_where_they_were_left_as_they_are() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    live(&app, &mut mira).await;
+    let pasted = format!("{REPO}/tree/spring/website");
+    // Another project asks once more; the form has what the address said.
+    let asked = save(&mut mira, &[("github_url", &pasted)]).await;
+    assert_eq!(asked.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!((value(&asked, "project_name"), value(&asked, "branch")), ("website".into(), "spring".into()));
+    let saved = save_shown(&mut mira, &asked, &[("replace", "yes")]).await;
+    assert_eq!(saved.location(), "/instances/shop1");
+    let instance = app.found("shop1").await.instance;
+    assert_eq!((instance.project.as_str(), instance.branch.unwrap().as_str()), ("website", "spring"));
+}
+
+#[tokio::test]
+async fn each_deployment_keeps_the_repository_that_its_commit_is_of() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    live(&app, &mut mira).await;
+    let other = "https://github.com/example/other";
+    let answer = save(&mut mira, &[("github_url", other), ("replace", "yes")]).await;
+    assert_eq!(answer.location(), "/instances/shop1", "{}", answer.body);
+    let link = |url: &str| format!("<a href=\"{url}\" rel=\"noreferrer\">");
+    let first = mira.get("/instances/shop1/deployments/1").await;
+    first.has(&link(REPO));
+    first.has_not(&link(other));
+    mira.get("/instances/shop1/deployments/2").await.has(&link(other));
+}
+
+#[tokio::test]
+async fn what_is_to_be_deployed_again_can_be_given_up_before_it_begins() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    live(&app, &mut mira).await;
+    let (row, _) = app.ids("shop1").await;
+    app.store.want(row, Wanted::Absent).await.unwrap();
+    app.store.set_status(row, Status::Terminating).await.unwrap();
+    let gone = Failure { step: None, message: "gone".to_owned() };
+    app.store.machine_gone(row, &gone).await.unwrap();
+    save(&mut mira, &[]).await;
+    assert!(newest(&app).await.2, "it waits to be deployed again");
+    assert!(app.store.want(row, Wanted::Absent).await.unwrap());
+    assert!(!newest(&app).await.2);
+    assert_eq!(app.found("shop1").await.instance.status, Status::Terminated);
+    assert!(!app.store.want(row, Wanted::Absent).await.unwrap(), "once is enough");
+}

@@ -182,7 +182,7 @@ async fn a_file_is_prepared_kept_and_downloaded() {
     assert_eq!(files(&app), [id.to_string()]);
     let page = mira.get("/instances/shop1/data").await;
     page.has("<strong>Ready:</strong> 16.0 kB");
-    page.has("It is kept for another 59 minutes.");
+    page.has("It is kept for an hour after that.");
     page.has("href=\"/instances/shop1/data/database\"");
 
     let request = mira.request(reqwest::Method::GET, "/instances/shop1/data/database");

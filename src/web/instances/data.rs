@@ -19,7 +19,7 @@ use crate::{
         Site,
         auth::{CheckedForm, NoFields, Visit},
         error::{Problem, WebError},
-        format::{age, ago, size},
+        format::{ago, size},
         page::{Shell, html, page},
     },
 };
@@ -92,11 +92,10 @@ impl Card {
         Some((clean(failed.error.as_deref().unwrap_or_default()), ago(ended)))
     }
 
-    /// What can be downloaded: its size, when it was made as HTML, and how long it is kept.
-    fn ready(&self) -> Option<(String, String, String)> {
+    /// What can be downloaded: its size, and when it was made, as HTML.
+    fn ready(&self) -> Option<(String, String)> {
         let ready = self.ready.as_ref()?;
-        let kept = age(Timestamp::now(), ready.kept_until()?);
-        Some((size(ready.size), ago(ready.ended_at?), kept))
+        Some((size(ready.size), ago(ready.ended_at?)))
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     words::plan_facts,
 };
 use crate::{
-    domain::{Deployment, Instance, Line, Mark, Outcome, Plan, Step, parse_line},
+    domain::{Deployment, Instance, Line, Mark, Outcome, Plan, RepoUrl, Step, parse_line},
     store::StoreError,
     web::{
         Site,
@@ -62,6 +62,11 @@ struct DeploymentView {
 }
 
 impl DeploymentView {
+    /// The repository that the commit is of.
+    fn repo(&self) -> &RepoUrl {
+        self.deployment.repo.as_ref().unwrap_or(&self.instance.repo)
+    }
+
     fn plan(&self) -> Option<&Plan> {
         Some(&self.deployment.plan)
     }

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
+use tracing::Instrument;
 
 use super::{
     find,
@@ -99,7 +100,7 @@ async fn save(
     }
     typed.name = instance.name.to_string();
     let hosts = site.settings.git_hosts();
-    typed.unfold(&hosts);
+    typed.unfold_over(&instance, &hosts);
     let mut errors = Errors::default();
     let (source, rest) = typed.parse(&hosts, &mut errors);
     let Some(source) = source else {
@@ -119,7 +120,7 @@ async fn save(
         received_at,
     });
     // On its own, so that what was sent is done though the browser went away meanwhile.
-    let answer = tokio::spawn(look_and_save(site, instance, request, edit)).await??;
+    let answer = tokio::spawn(look_and_save(site, instance, request, edit).in_current_span()).await??;
     let asks = match answer {
         Answer::Done => return Ok(Redirect::to(&format!("/instances/{name}")).into_response()),
         Answer::Findings(findings) => {

@@ -66,7 +66,7 @@ struct Shown {
 async fn events(
     ApiVisit(visit): ApiVisit,
     Path(name): Path<String>,
-    Query(shown): Query<Shown>,
+    Query(mut shown): Query<Shown>,
     headers: HeaderMap,
 ) -> Result<Response, WebError> {
     // Listening begins before the first look, so that nothing falls between the two.
@@ -76,6 +76,10 @@ async fn events(
         return Ok(StatusCode::TOO_MANY_REQUESTS.into_response());
     };
     let last_id = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    if last_id.is_some() && shown.kind.as_deref() != Some(Kind::Working.name()) {
+        // The address says what the page showed when it was loaded; its stream may have changed it since.
+        shown.seen = None;
+    }
     let live = Live {
         row: found.instance.row,
         name,

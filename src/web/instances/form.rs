@@ -142,6 +142,19 @@ impl Typed {
         self.github_url = pasted.url.to_string();
     }
 
+    /// The same on a form that was filled in: what is still as the instance has it was not typed.
+    pub fn unfold_over(&mut self, instance: &Instance, hosts: &GitHosts) {
+        let own = Self::of(instance);
+        if RepoUrl::parse_pasted(&self.github_url, hosts).is_ok_and(|pasted| pasted.tree.is_some()) {
+            for (field, own) in [(&mut self.branch, own.branch), (&mut self.project_name, own.project_name)] {
+                if *field == own {
+                    field.clear();
+                }
+            }
+        }
+        self.unfold(hosts);
+    }
+
     /// Each field as what it stands for. Where repository, project and branch are right the first
     /// value is there, so that preflight can look though another field is wrong.
     pub fn parse(&self, hosts: &GitHosts, errors: &mut Errors) -> (Option<Source>, Option<Rest>) {

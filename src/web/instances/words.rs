@@ -128,7 +128,10 @@ impl View {
                 self.can_terminate(),
                 self.notice(),
                 self.waiting().map(|waiting| waiting.id),
-                self.history.iter().map(|deployment| (deployment.id, deployment.outcome)).collect::<Vec<_>>(),
+                self.history
+                    .iter()
+                    .map(|deployment| (deployment.id, deployment.begun_at, deployment.outcome))
+                    .collect::<Vec<_>>(),
             )
         )
     }
