@@ -32,15 +32,16 @@ async fn a_failed_migration_is_named_and_tried_again_on_the_same_machine() {
     let repository = Repository::of(&site, "shelf", "tests/machines/projects/plain");
     let settings = repository
         .read("mysite/mysite/settings.py")
-        .replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'shelf',");
+        .replace("INSTALLED_APPS = [", "INSTALLED_APPS = [\n    'health',");
+    // An app called as one of our own programs on the machine is.
     repository.commit(
         "Add a shelf",
         &[
             ("mysite/mysite/settings.py", settings.as_bytes()),
-            ("mysite/shelf/__init__.py", b""),
-            ("mysite/shelf/models.py", b""),
-            ("mysite/shelf/migrations/__init__.py", b""),
-            ("mysite/shelf/migrations/0001_initial.py", BROKEN_MIGRATION),
+            ("mysite/health/__init__.py", b""),
+            ("mysite/health/models.py", b""),
+            ("mysite/health/migrations/__init__.py", b""),
+            ("mysite/health/migrations/0001_initial.py", BROKEN_MIGRATION),
         ],
     );
     let name = mira.deploy(&repository.url, "mysite").await;
@@ -51,7 +52,7 @@ async fn a_failed_migration_is_named_and_tried_again_on_the_same_machine() {
     assert!(page.contains("the shelf is too small") && page.contains("Try again"), "{page}");
 
     repository
-        .commit("Make the shelf larger", &[("mysite/shelf/migrations/0001_initial.py", GOOD_MIGRATION)]);
+        .commit("Make the shelf larger", &[("mysite/health/migrations/0001_initial.py", GOOD_MIGRATION)]);
     mira.redeploy(&name).await;
     let tried = |info: &Value| info["status"] == "live";
     let live = wait_past_failure(&mira, &name, tried).await;

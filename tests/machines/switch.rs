@@ -79,6 +79,9 @@ async fn no_visitor_is_refused_while_one_release_takes_the_place_of_another() {
     // The three deployments share one environment, since their dependencies are the same.
     let environments = site.exec(id, &["ls", "/srv/app/environments"]).await;
     assert_eq!(environments.split_whitespace().count(), 2, "{environments}");
+    // Its programs outlive the release that it was made for.
+    let programs = site.exec(id, &["sh", "-c", "head -qn1 /srv/app/environments/*/bin/gunicorn"]).await;
+    assert!(programs.starts_with("#!/srv/app/environments/"), "{programs}");
 
     ended.store(true, Ordering::Relaxed);
     let (asked, failed) = visitors.await.unwrap();
