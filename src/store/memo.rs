@@ -1,5 +1,5 @@
-//! What was read is kept for the next who asks, until anything is written. Reading a page's rows anew costs ten
-//! times what its text does, and most pages are asked for more often than something changes.
+//! What was read is kept for the next who asks, until anything is written: most pages are asked for more often than
+//! something changes.
 
 use std::{
     collections::HashMap,
