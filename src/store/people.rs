@@ -6,7 +6,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     Change, Store, StoreError, UserError,
-    users::{UserRow, shut_out},
+    users::{UserRow, insert, shut_out},
 };
 use crate::domain::{NO_PASSWORD, Role, Timestamp, User, UserId, Username};
 
@@ -117,21 +117,10 @@ impl Store {
         link: &PasswordLink,
     ) -> Result<User, UserError> {
         let mut tx = self.begin().await?;
-        let (name, role, now) = (username.as_str(), role.name(), Timestamp::now().0);
-        let row = sqlx::query_as!(
-            UserRow,
-            "INSERT INTO users (username, password_hash, role, created_at) VALUES ($1, $2, $3, $4)
-             RETURNING id, username, role, created_at, disabled_at",
-            name,
-            NO_PASSWORD,
-            role,
-            now
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        put_link(&mut tx, row.id, link).await?;
+        let user = insert(&mut tx, username, NO_PASSWORD, role).await?;
+        put_link(&mut tx, user.id.0, link).await?;
         tx.commit().await?;
-        Ok(row.read()?)
+        Ok(user)
     }
 
     /// Gives a person a link by which they set a password. It ends the one they had; their password

@@ -49,6 +49,28 @@ impl UserRow {
     }
 }
 
+/// Adds a person; the unique index says whether somebody has the name.
+pub(super) async fn insert(
+    tx: &mut SqliteConnection,
+    username: &Username,
+    password_hash: &str,
+    role: Role,
+) -> Result<User, UserError> {
+    let (name, role, now) = (username.as_str(), role.name(), Timestamp::now().0);
+    let row = sqlx::query_as!(
+        UserRow,
+        "INSERT INTO users (username, password_hash, role, created_at) VALUES ($1, $2, $3, $4)
+             RETURNING id, username, role, created_at, disabled_at",
+        name,
+        password_hash,
+        role,
+        now
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    Ok(row.read()?)
+}
+
 impl Store {
     /// Whether anybody can sign in.
     ///
@@ -94,20 +116,9 @@ impl Store {
         role: Role,
     ) -> Result<User, UserError> {
         let mut tx = self.begin().await?;
-        let (name, role, now) = (username.as_str(), role.name(), Timestamp::now().0);
-        let row = sqlx::query_as!(
-            UserRow,
-            "INSERT INTO users (username, password_hash, role, created_at) VALUES ($1, $2, $3, $4)
-             RETURNING id, username, role, created_at, disabled_at",
-            name,
-            password_hash,
-            role,
-            now
-        )
-        .fetch_one(&mut *tx)
-        .await?;
+        let user = insert(&mut tx, username, password_hash, role).await?;
         tx.commit().await?;
-        Ok(row.read()?)
+        Ok(user)
     }
 
     /// Everybody, by name.

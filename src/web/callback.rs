@@ -41,23 +41,26 @@ impl FromRequestParts<Site> for Machine {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
-        let refuse = || {
-            let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-            (StatusCode::UNAUTHORIZED, challenge).into_response()
-        };
-        let Path(id) = Path::<String>::from_request_parts(parts, site).await.map_err(|_| refuse())?;
-        let id = DeploymentId(id.parse().map_err(|_| refuse())?);
-        let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = given.and_then(|value| value.split_once(' '));
-        match token {
-            Some((scheme, token))
-                if scheme.eq_ignore_ascii_case("bearer") && site.log_key.accepts(id, token.trim()) =>
-            {
-                Ok(Self(id))
-            }
-            _ => Err(refuse()),
-        }
+        let (number, token) = shown(parts, site).await?;
+        let id = DeploymentId(number);
+        if site.log_key.accepts(id, &token) { Ok(Self(id)) } else { Err(refused()) }
     }
+}
+
+/// The number in the path of a machine's request, and the bearer token that it shows; 401 where either is missing.
+pub(super) async fn shown(parts: &mut Parts, site: &Site) -> Result<(i64, String), Response> {
+    let Path(number) = Path::<String>::from_request_parts(parts, site).await.map_err(|_| refused())?;
+    let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let token = given.and_then(|value| value.split_once(' '));
+    let token =
+        token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+    number.parse().ok().zip(token.map(str::to_owned)).ok_or_else(refused)
+}
+
+/// The answer to who does not show the right token.
+pub(super) fn refused() -> Response {
+    let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
+    (StatusCode::UNAUTHORIZED, challenge).into_response()
 }
 
 async fn append(

@@ -11,15 +11,21 @@ use std::time::Duration;
 use axum::{
     Router,
     body::{Body, Bytes},
-    extract::{DefaultBodyLimit, FromRequestParts, Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    extract::{DefaultBodyLimit, FromRequestParts, State},
+    http::{HeaderMap, StatusCode, request::Parts},
     response::{IntoResponse, Response},
     routing::{post, put},
 };
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 
-use super::{Site, error::WebError, format, middleware::ARRIVAL};
+use super::{
+    Site,
+    callback::{refused, shown},
+    error::WebError,
+    format,
+    middleware::ARRIVAL,
+};
 use crate::{
     domain::{Fetch, FetchFormat, FetchId, FetchKind, ProjectLog},
     spool::SpoolError,
@@ -48,21 +54,9 @@ impl FromRequestParts<Site> for Machine {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Response> {
-        let refuse = || {
-            let challenge = [(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-            (StatusCode::UNAUTHORIZED, challenge).into_response()
-        };
-        let Path(id) = Path::<String>::from_request_parts(parts, site).await.map_err(|_| refuse())?;
-        let id = FetchId(id.parse().map_err(|_| refuse())?);
-        let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        match given.and_then(|value| value.split_once(' ')) {
-            Some((scheme, token))
-                if scheme.eq_ignore_ascii_case("bearer") && site.log_key.accepts_fetch(id, token.trim()) =>
-            {
-                Ok(Self(id))
-            }
-            _ => Err(refuse()),
-        }
+        let (number, token) = shown(parts, site).await?;
+        let id = FetchId(number);
+        if site.log_key.accepts_fetch(id, &token) { Ok(Self(id)) } else { Err(refused()) }
     }
 }
 
