@@ -11,7 +11,7 @@ pub use finding::{Finding, Gravity};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::domain::{DeploymentId, FetchId, ImageId, InstanceId, ServerName};
+use crate::domain::{DeploymentId, FetchId, ImageId, InstanceId, MachineType, ServerName};
 
 /// The complete request for a machine, saved before the call, so that a retry after a crash sends
 /// identical bytes.
@@ -28,6 +28,29 @@ pub struct LaunchRequest {
     /// The user data's bytes, base64 in the saved form.
     #[serde(with = "base64_bytes")]
     pub user_data: Vec<u8>,
+    /// On what and where the machine is to run, in a cloud that wants it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+}
+
+/// On what and where a machine is to run. Part of the saved request: a repetition of it says the same, whatever the
+/// settings have become.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The type of machine.
+    pub machine_type: MachineType,
+    /// The subnet's id, always told: a launch token is bound to its zone.
+    pub subnet: String,
+    /// The ids of security groups; none leaves them to the launch template or to the network's default.
+    pub security_groups: Vec<String>,
+    /// The name of the instance profile.
+    pub instance_profile: Option<String>,
+    /// The name of the key pair for SSH.
+    pub key_pair: Option<String>,
+    /// The id of a launch template, and the number of its version.
+    pub launch_template: Option<(String, String)>,
+    /// The size of the machine's disk, in GiB.
+    pub disk_gib: u16,
 }
 
 /// What a machine does, as its cloud sees it.

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Branch, Failure, NameError, ProjectName, RepoUrl, ServerName, Status, Timestamp, UserId, Username, Wanted,
+    Branch, Failure, MachineType, NameError, ProjectName, RepoUrl, ServerName, Status, Timestamp, UserId,
+    Username, Wanted,
 };
 
 /// An instance's row in the store. People and URLs know it by its name.
@@ -87,6 +88,8 @@ pub struct Instance {
     pub instance_id: Option<InstanceId>,
     /// The machine's public IP, while it has one.
     pub public_ip: Option<std::net::IpAddr>,
+    /// The type of machine that its owner chose; none takes the site's default.
+    pub machine_type: Option<MachineType>,
     /// The golden image the machine booted from.
     pub image: Option<super::ImageId>,
     /// Why it is `failed`.

@@ -8,6 +8,7 @@ mod fetch;
 mod image;
 mod instance;
 mod log_key;
+mod machine_type;
 mod names;
 mod plan;
 mod project_log;
@@ -25,6 +26,7 @@ pub use fetch::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, UnknownOfFet
 pub use image::{Image, ImageId, ImageState};
 pub use instance::{Instance, InstanceId, RowId};
 pub use log_key::LogKey;
+pub use machine_type::MachineType;
 pub use names::{Branch, CommitId, NameError, ProjectName, ServerName, Username};
 pub use plan::{Database, Dependencies, Encoding, Plan};
 pub use project_log::ProjectLog;

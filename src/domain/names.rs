@@ -1,6 +1,6 @@
 //! Names that people type, each a type that cannot hold a bad one.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,8 +37,8 @@ macro_rules! name_type {
             }
         }
 
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
@@ -63,6 +63,7 @@ macro_rules! name_type {
         }
     };
 }
+pub(super) use name_type;
 
 /// The name of an instance, unique on this site: `[a-z][a-z0-9-]{0,38}[a-z0-9]`, and not `new`,
 /// which is a page.

@@ -85,6 +85,7 @@ impl Reconciler {
             instance: work.instance.name.clone(),
             image: image.cloud_ref.unwrap_or_default(),
             user_data: user_data::compressed(&self.script(work, queued)),
+            placement: None,
         };
         let json = serde_json::to_string(&request).map_err(|error| StoreError::File(error.into()))?;
         self.store.begin_attempt(work.instance.row, id, image.id, &request.token, &json).await?;

@@ -72,6 +72,7 @@ fn work(status: Status) -> Work {
             status_since: START,
             instance_id: has_machine.then(|| "i-0123456789abcdef0".parse().unwrap()),
             public_ip: has_machine.then_some(IP),
+            machine_type: None,
             image: None,
             failure: None,
             notice: None,

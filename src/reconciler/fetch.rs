@@ -242,6 +242,7 @@ mod tests {
             status_since: Timestamp(0),
             instance_id: Some("i-0123456789abcdef0".parse().unwrap()),
             public_ip: None,
+            machine_type: None,
             image: None,
             failure: None,
             notice: None,

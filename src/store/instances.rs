@@ -20,6 +20,7 @@ pub(super) struct InstanceRow {
     pub status_since: i64,
     pub instance_id: Option<String>,
     pub public_ip: Option<String>,
+    pub machine_type: Option<String>,
     pub image_id: Option<i64>,
     pub failure: Option<String>,
     pub notice: Option<String>,
@@ -45,6 +46,7 @@ impl InstanceRow {
             status_since: Timestamp(self.status_since),
             instance_id: at.read_opt("instance_id", self.instance_id.as_deref())?,
             public_ip: at.read_opt("public_ip", self.public_ip.as_deref())?,
+            machine_type: at.read_opt("machine_type", self.machine_type.as_deref())?,
             image: self.image_id.map(ImageId),
             failure: self.failure.map(|json| at.json("failure", &json)).transpose()?,
             notice: self.notice,
@@ -61,8 +63,8 @@ macro_rules! instances {
             crate::store::instances::InstanceRow,
             r#"SELECT i.id, i.name, i.owner_id, u.username AS owner_name, i.github_url, i.project_name, i.branch,
                     i.description, i.wanted, i.generation <> i.observed_generation AS "pending!: bool", i.status,
-                    i.status_since, i.instance_id, i.public_ip, i.image_id, i.failure, i.notice, i.created_at,
-                    i.updated_at
+                    i.status_since, i.instance_id, i.public_ip, i.machine_type, i.image_id, i.failure, i.notice,
+                    i.created_at, i.updated_at
              FROM instances i JOIN users u ON u.id = i.owner_id "# + $rest
             $(, $arg)*
         )

@@ -141,6 +141,7 @@ impl Host {
             instance: "shop".parse().unwrap(),
             image: image.to_owned(),
             user_data: format!("#!/bin/bash\nset -euo pipefail\n{user_data}\n").into_bytes(),
+            placement: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! The site's configuration: one struct, each field a flag and an environment variable.
 
+mod ec2;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
@@ -7,6 +9,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+pub use ec2::{AddressRule, Ec2Args};
 
 use crate::domain::{GitHosts, NameError};
 
@@ -60,6 +63,10 @@ pub struct Config {
     /// Instances that are worked on at once.
     #[arg(long, env = "PARALLEL_LAUNCHES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub parallel_launches: u16,
+
+    /// The settings of `CLOUD=ec2`.
+    #[command(flatten, next_help_heading = "Settings of CLOUD=ec2")]
+    pub ec2: Ec2Args,
 }
 
 impl Config {
