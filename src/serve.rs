@@ -18,7 +18,7 @@ use crate::{
         Cloud, CloudError,
         local::{Local, LocalConfig},
     },
-    config::{CloudKind, Config, Origin},
+    config::{CloudKind, Config, Ec2Args, Origin},
     domain::{NameError, Readiness},
     keys,
     preflight::Preflight,
@@ -219,8 +219,23 @@ fn web_settings(config: &Config, serves_samples: Arc<AtomicBool>, spool: Spool) 
         cloud: match config.cloud {
             CloudKind::Local => "local",
         },
+        offer: match config.cloud {
+            // A cloud with a choice of machines has `Some(offer(&config.ec2, region))` here.
+            CloudKind::Local => None,
+        },
         secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
         spool,
+    }
+}
+
+/// The machines that forms offer, and what makes their price: with a region, the one that the cloud was found to be in.
+pub fn offer(ec2: &Ec2Args, region: Option<String>) -> web::Offer {
+    web::Offer {
+        types: ec2.instance_types.clone(),
+        default: ec2.instance_type.clone(),
+        region,
+        disk_gib: ec2.disk_gib,
+        elastic_ip: ec2.elastic_ip,
     }
 }
 

@@ -18,7 +18,7 @@ use ec_django_deployer::{
     preflight::{Field, Finding, Preflight, Request},
     spool::{Limits, Spool},
     store::{BakedImage, Overview, Store},
-    web::{self, Looker, Settings, Site},
+    web::{self, Looker, Offer, Settings, Site},
 };
 use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,7 @@ pub struct Options {
     /// The one git host of a site that looks at repositories by git; else a stand-in looks.
     pub git_host: Option<String>,
     pub serves_samples: bool,
+    pub offer: Option<Offer>,
 }
 
 impl Default for Options {
@@ -67,6 +68,7 @@ impl Default for Options {
             limits: LIMITS,
             git_host: None,
             serves_samples: true,
+            offer: None,
         }
     }
 }
@@ -91,7 +93,8 @@ pub async fn spawn_app_with(options: Options) -> App {
         git_hosts,
         serves_samples: Arc::new(options.serves_samples.into()),
         trusted_proxies: options.trusted_proxies,
-        cloud: "local",
+        cloud: if options.offer.is_some() { "ec2" } else { "local" },
+        offer: options.offer,
         secure_cookies: options.secure,
         spool: Spool::open(directory.path().join("fetches"), options.limits).unwrap(),
     };

@@ -121,6 +121,7 @@ pub const ROUTES: &[Route] = &[
     page("/images/{id}/log", Admin, &[]),
     data("/images/{id}/log.txt", Admin, &[]),
     form("/images/{id}/delete", Admin, &[]),
+    page("/cloud", Admin, &[]),
     page("/instances", SignedIn, &["whose"]),
     data("/events", SignedIn, &["whose"]),
     page("/instances/new", SignedIn, &["sample", "again"]),
