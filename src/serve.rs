@@ -84,7 +84,8 @@ pub enum ServeError {
 /// Where one of them cannot be opened.
 pub async fn open_store(config: &Config) -> Result<Store, ServeError> {
     keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
-    Ok(Store::open(&config.database_url()).await?)
+    let store = Store::open(&config.database_url()).await?;
+    Ok(store.with_max_instances(config.max_instances_per_owner))
 }
 
 /// Runs the site until SIGTERM or SIGINT.

@@ -2,7 +2,7 @@
 
 use crate::domain::{
     Instance, MachineType, Status,
-    price::{Estimate, Machine},
+    price::{AS_OF, Estimate, Machine, size},
 };
 
 /// The machines of a cloud that has a choice of them.
@@ -55,5 +55,42 @@ impl Offer {
         };
         let machine_type = self.type_of(instance);
         has_machine.then(|| self.month(machine_type, !instance.status.is_off())).flatten()
+    }
+}
+
+/// What a type of machine is: `2 vCPU, 2 GiB`; none where that is not known.
+pub fn size_in_words(machine_type: &MachineType) -> Option<String> {
+    size(machine_type).map(|(vcpu, memory)| format!("{vcpu} vCPU, {memory} GiB"))
+}
+
+impl Offer {
+    /// A type as it is offered: `t3.small: 2 vCPU, 2 GiB, about $20 a month`, as far as that is known.
+    pub fn label(&self, machine_type: &MachineType) -> String {
+        let price =
+            self.month(machine_type, true).map(|month| format!("about {} a month", month.total().about()));
+        let known: Vec<_> = size_in_words(machine_type).into_iter().chain(price).collect();
+        if known.is_empty() {
+            machine_type.to_string()
+        } else {
+            format!("{machine_type}: {}", known.join(", "))
+        }
+    }
+
+    /// What the prices of the choices are of; or that none is known.
+    pub fn basis(&self) -> String {
+        let known = self.choices().iter().any(|machine_type| self.month(machine_type, true).is_some());
+        match &self.region {
+            Some(region) if known => format!(
+                "With a disk of {} GiB and a public IPv4 address, by AWS's list prices of {AS_OF} for {region}.",
+                self.disk_gib
+            ),
+            _ => "What they cost a month is not known here.".to_owned(),
+        }
+    }
+
+    /// What a machine of this type costs while it runs, as a sentence, where that is known.
+    pub fn cost(&self, machine_type: &MachineType) -> Option<String> {
+        let month = self.month(machine_type, true)?;
+        Some(format!("About {} a month on {machine_type}, while it runs.", month.total().about()))
     }
 }
