@@ -42,7 +42,13 @@ impl Offer {
     /// What an instance costs a month as it is now, or will once it has its machine; none where that is not known, and
     /// where it has no machine and is to have none.
     pub fn month_of(&self, instance: &Instance) -> Option<Estimate> {
-        let has_machine = match instance.status {
+        let runs = !instance.status.is_off();
+        Self::has_machine(instance).then(|| self.month(self.type_of(instance), runs)).flatten()
+    }
+
+    /// Whether an instance has a machine to pay for, or is about to have one.
+    pub fn has_machine(instance: &Instance) -> bool {
+        match instance.status {
             Status::Requested | Status::Launching => true,
             Status::Terminating | Status::Terminated => false,
             Status::Booting
@@ -52,9 +58,7 @@ impl Offer {
             | Status::Stopped
             | Status::Starting
             | Status::Failed => instance.instance_id.is_some(),
-        };
-        let machine_type = self.type_of(instance);
-        has_machine.then(|| self.month(machine_type, !instance.status.is_off())).flatten()
+        }
     }
 }
 

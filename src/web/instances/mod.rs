@@ -1,5 +1,6 @@
 //! Instances: the list, the form, one instance with its deployments, and what can be done with it.
 
+mod cost;
 mod cures;
 mod data;
 mod deployment;
