@@ -57,6 +57,7 @@ pub struct Options {
     pub git_host: Option<String>,
     pub serves_samples: bool,
     pub offer: Option<Offer>,
+    pub max_instances: u32,
 }
 
 impl Default for Options {
@@ -69,6 +70,7 @@ impl Default for Options {
             git_host: None,
             serves_samples: true,
             offer: None,
+            max_instances: 0,
         }
     }
 }
@@ -80,6 +82,7 @@ pub async fn spawn_app() -> App {
 pub async fn spawn_app_with(options: Options) -> App {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&format!("sqlite://{}/site.db", directory.path().display())).await.unwrap();
+    let store = store.with_max_instances(options.max_instances);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let callbacks = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let watchers = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

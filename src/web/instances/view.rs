@@ -320,9 +320,15 @@ impl View {
         }
     }
 
+    /// Whether it keeps its public IP while it is stopped.
+    pub fn keeps_address(&self) -> bool {
+        self.cost.as_ref().is_some_and(|cost| cost.keeps_address)
+    }
+
     /// What else is to be known of it.
     pub fn resting_note(&self) -> Option<&'static str> {
         match self.instance.status {
+            Status::Starting | Status::Stopped if self.keeps_address() => None,
             Status::Stopped => Some(
                 "The project does not answer. Once the machine is started, the public IP may be another one.",
             ),
