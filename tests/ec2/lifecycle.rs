@@ -105,7 +105,7 @@ async fn a_machine_that_takes_its_time_is_awaited_and_its_address_appears() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_is_stopped_started_and_terminated_and_each_is_seen() {
+async fn an_instance_is_stopped_started_rebooted_and_terminated_and_each_is_seen() {
     let (world, id) = live_world().await;
     world.proxy.behave(|ec2| (ec2.pending, ec2.leaving) = (1, 1));
     let mira = &world.mira;
@@ -124,6 +124,12 @@ async fn an_instance_is_stopped_started_and_terminated_and_each_is_seen() {
     assert_ne!(live["public_ip"], first["public_ip"], "another address");
     let ip = world.account.machine(&id).await.public_ip_address.unwrap();
     assert_eq!(live["public_ip"], ip);
+
+    let rebooted = mira.post_from("/instances/shop", "/instances/shop/reboot", &[]).await;
+    assert_eq!(rebooted.status, StatusCode::SEE_OTHER, "{}", rebooted.text);
+    let wanted =
+        || world.proxy.calls_of("RebootInstances").iter().any(|call| call.list("InstanceId") == [id.clone()]);
+    world.eventually("shop", |info| info["status"] == "live" && wanted()).await;
 
     world.proxy.forget_calls();
     mira.terminate("shop").await;

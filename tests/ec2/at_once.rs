@@ -1,4 +1,5 @@
-//! Many at once.
+//! Many submissions at once. The first module in the alphabet, so that the longest test begins first: the site
+//! launches two machines a second at most.
 
 use std::collections::BTreeSet;
 
