@@ -19,6 +19,7 @@ mod images;
 #[path = "../browser/keyboard.rs"]
 mod keyboard;
 mod local_cloud;
+mod metadata;
 mod owners;
 mod person;
 mod projects;
