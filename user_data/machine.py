@@ -99,8 +99,8 @@ def address():
 
 
 def watch():
-    """Renews the names whenever EC2 has given the machine another address, and lets the project read them: an
-    Elastic IP may come and go while it runs."""
+    """Renews the names whenever EC2 has given the machine another address, as an Elastic IP comes or goes. The project
+    reads them when it is asked for a page: it need not start anew."""
     known = None
     while True:
         try:
@@ -111,8 +111,6 @@ def watch():
             known = public
             if renew(public):
                 print("The public address is %s now." % (public or "gone"), flush=True)
-                # gunicorn starts its workers anew, which read the names; whoever is being answered still is.
-                subprocess.run(["supervisorctl", "signal", "HUP", "all"], timeout=60)
         time.sleep(LOOK)
 
 

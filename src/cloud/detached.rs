@@ -7,7 +7,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::Job;
 
-/// Most bytes of the text of [`detached`]. Systems Manager takes documents of 64 KB, what is given to their parameters
+/// Most bytes of the text of [`command`]. Systems Manager takes documents of 64 KB, what is given to their parameters
 /// at run time among it (<https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_CreateDocument.html>);
 /// its own `AWS-RunShellScript` takes a part of that.
 pub const LIMIT: usize = 60 * 1024;
@@ -18,7 +18,7 @@ const LINE: usize = 76;
 /// The lines that start a script as root, as a unit of its own that outlives them: plain `sh`, as `AWS-RunShellScript`
 /// runs them. A repetition does no harm: while the job's unit runs they do nothing. What keeps the unit from starting
 /// goes to standard error, and the exit code is 1 then.
-pub fn detached(job: Job, script: &[u8]) -> String {
+pub fn command(job: Job, script: &[u8]) -> String {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     let packed =
         gzip.write_all(script).and_then(|()| gzip.finish()).expect("writing to memory does not fail");
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn it_is_plain_sh() {
-        let text = detached(JOB, b"#!/bin/bash\necho \"it's {{ here }}\"\n");
+        let text = command(JOB, b"#!/bin/bash\necho \"it's {{ here }}\"\n");
         assert_eq!(said_by("sh", &["-n"], &text), (true, String::new()));
         assert_eq!(said_by("shellcheck", &["--shell=dash", "-"], &text), (true, String::new()));
         assert!(!text.contains("{{"), "{text}");
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_script_arrives_unchanged() {
         let script: Vec<u8> = (0..100_000u32).flat_map(|n| (n % 251).to_le_bytes()).collect();
-        let text = detached(JOB, &script);
+        let text = command(JOB, &script);
         let packed = text.split_once("<<'EC_END'").unwrap().1.split_once('\n').unwrap().1;
         let packed = packed.split_once("EC_END\n").unwrap().0;
         assert!(packed.lines().all(|line| line.len() <= LINE));

@@ -1,13 +1,12 @@
 //! Where machines run: the same few verbs for every cloud. Only the reconciler calls them.
 
-mod detached;
+pub mod detached;
 mod error;
 mod finding;
 pub mod local;
 
 use std::{fmt, net::IpAddr};
 
-pub use detached::{LIMIT as DETACHED_LIMIT, detached};
 pub use error::{CloudError, Retry};
 pub use finding::{Finding, Gravity};
 use serde::{Deserialize, Serialize};

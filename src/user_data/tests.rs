@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    cloud::{DETACHED_LIMIT, Job, detached},
+    cloud::{Job, detached},
     domain::{Database, Dependencies, Encoding, GitHosts},
 };
 
@@ -150,6 +150,8 @@ fn only_comments_docstrings_and_empty_lines_are_left_out() {
 
 #[test]
 fn user_data_fits_as_ec2_counts_it() {
+    // A builder's is sent as it is.
+    assert!(image().len() <= LIMIT, "{} bytes", image().len());
     for script in [provision_script(), image()] {
         let sent = compressed(&script);
         println!("{} bytes of {LIMIT}", sent.len());
@@ -167,9 +169,9 @@ fn user_data_fits_as_ec2_counts_it() {
 #[test]
 fn a_later_deployment_fits_into_a_command_of_systems_manager() {
     for script in [provision_script(), fetch_script()] {
-        let text = detached(Job::Deploy(DeploymentId(i64::MAX)), &script);
-        println!("{} bytes of {DETACHED_LIMIT}", text.len());
-        assert!(text.len() <= DETACHED_LIMIT, "{} bytes", text.len());
+        let text = detached::command(Job::Deploy(DeploymentId(i64::MAX)), &script);
+        println!("{} bytes of {}", text.len(), detached::LIMIT);
+        assert!(text.len() <= detached::LIMIT, "{} bytes", text.len());
     }
 }
 
@@ -319,8 +321,8 @@ for silence in ([refused(404)], [b"token", refused(503)], [OSError("timed out")]
     except OSError:
         pass
 
-# The project is told of another address once, and of nothing else.
-told, looks = [], ["203.0.113.7"] * 2 + [OSError("silence")] * 2 + ["203.0.113.7", "198.51.100.9", "", ""]
+# The names are written anew where the address is another, and for nothing else.
+renewed, looks = [], ["203.0.113.7"] * 2 + [OSError("silence")] * 2 + ["203.0.113.7", "198.51.100.9", "", ""]
 
 def look():
     if not looks:
@@ -331,17 +333,17 @@ def look():
     return seen
 
 m["public_address"] = look
-m["subprocess"] = type("Sub", (), {"run": staticmethod(lambda words, timeout: told.append(open(here.name + "/hosts").read().split()[0]))})
 assert m["renew"]("203.0.113.7") and written["hosts"] == b"203.0.113.7\n10.0.0.7\nshop\n", written
+m["replace"] = lambda path, data, mode: renewed.append(data.split()[0]) or replace(path, data, mode)
 try:
     m["watch"]()
 except KeyboardInterrupt:
     pass
-assert told == ["198.51.100.9", "10.0.0.7"], told
+assert renewed == [b"198.51.100.9", b"10.0.0.7"], renewed
 "#;
 
 #[test]
-fn a_machine_takes_only_its_own_programs_and_tells_the_project_of_another_address() {
+fn a_machine_takes_only_its_own_programs_and_notices_another_address() {
     let mut python = Command::new("python3")
         .args(["-I", "-X", "utf8", "-c", ASKED])
         .stdin(Stdio::piped())

@@ -9,9 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reqwest::StatusCode;
+use reqwest::{StatusCode, redirect::Policy};
 
-use crate::{person::Person, sample::deploy_sample, site::Site, switch::keep_asking};
+use crate::{
+    person::{Person, hidden},
+    sample::deploy_sample,
+    site::Site,
+    switch::keep_asking,
+};
 
 /// The service, version 2 alone, with a file for the public address; none is a 404, as on EC2.
 const SERVICE: &str = r#"
@@ -112,13 +117,32 @@ async fn answer(address: &str, host: &str) -> StatusCode {
     client.get(format!("{address}/")).header("host", host).send().await.unwrap().status()
 }
 
-/// Waits until the project answers to a name.
-async fn until_known(address: &str, host: &str) {
+/// Waits until the project answers so to a name.
+async fn until_answer(address: &str, host: &str, wanted: StatusCode) {
     let start = Instant::now();
-    while answer(address, host).await != StatusCode::OK {
-        assert!(start.elapsed() < Duration::from_secs(40), "{host} is not known");
+    while answer(address, host).await != wanted {
+        assert!(start.elapsed() < Duration::from_secs(40), "{host} does not get {wanted}");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+}
+
+/// Writes into the guestbook as a visitor's browser does who came to `host`.
+async fn sign_at(address: &str, host: &str, words: &str) {
+    let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
+    let page = client.get(format!("{address}/")).header("host", host).send().await.unwrap();
+    let cookie = page.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+    let token = hidden(&page.text().await.unwrap(), "csrfmiddlewaretoken").expect("a form");
+    let fields = [("csrfmiddlewaretoken", token.as_str()), ("name", "Visitor"), ("message", words)];
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    let sent = client
+        .post(format!("{address}/"))
+        .header("host", host)
+        .header("origin", format!("http://{host}"))
+        .header("cookie", cookie)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body);
+    let answer = sent.send().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::FOUND, "{}", answer.text().await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,33 +173,32 @@ async fn the_project_answers_to_each_address_that_ec2_gives_and_hears_no_secrets
     machine.sh("nft -f /etc/ec-deployer/metadata.nft").await;
     assert_eq!(machine.reached().await, "0:7 0:7 0:7");
 
-    // An Elastic IP is associated, and another one takes its place; nobody who visits meanwhile is refused.
+    // An Elastic IP is associated, another one takes its place, and is taken away: the project answers to each, is not
+    // started anew for it, and nobody who visits meanwhile notices.
     let before = machine.processes().await;
     let ended = Arc::new(AtomicBool::new(false));
     let visitors = tokio::spawn(keep_asking(address.clone(), ended.clone()));
     machine.is_given(FIRST).await;
-    until_known(&address, FIRST).await;
-    let first = machine.processes().await;
-    assert_eq!(first.0, before.0, "gunicorn itself goes on");
-    assert_ne!(first.1, before.1);
+    until_answer(&address, FIRST, StatusCode::OK).await;
     assert_eq!(machine.sh("head -n1 /etc/ec-deployer/hosts").await, FIRST);
+    let visitor = Person::new(&address);
     machine.is_given(SECOND).await;
-    until_known(&address, SECOND).await;
-    // The workers before may answer a little longer.
-    let start = Instant::now();
-    while answer(&address, FIRST).await != StatusCode::BAD_REQUEST {
-        assert!(start.elapsed() < Duration::from_secs(30), "it is nobody's name any more");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    until_answer(&address, SECOND, StatusCode::OK).await;
+    assert_eq!(answer(&address, FIRST).await, StatusCode::BAD_REQUEST, "it is nobody's any more");
+    sign_at(&address, SECOND, "written at an Elastic IP").await;
+    assert!(visitor.get("/").await.text.contains("written at an Elastic IP"));
+    machine.is_given("").await;
+    until_answer(&address, SECOND, StatusCode::BAD_REQUEST).await;
+    // While the service is silent, all stays as it is.
+    machine.is_given(SECOND).await;
+    until_answer(&address, SECOND, StatusCode::OK).await;
+    machine.sh("systemctl stop stand-in").await;
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    assert_eq!(answer(&address, SECOND).await, StatusCode::OK);
+    assert_eq!(machine.processes().await, before);
     ended.store(true, Ordering::Relaxed);
     let (asked, failed) = visitors.await.unwrap();
     assert_eq!(failed, Vec::<String>::new(), "of {asked} requests");
-    // While the address stays, or the service is silent, nothing is done.
-    let second = machine.processes().await;
-    machine.sh("systemctl stop stand-in").await;
-    tokio::time::sleep(Duration::from_secs(12)).await;
-    assert_eq!(machine.processes().await, second);
-    assert_eq!(answer(&address, SECOND).await, StatusCode::OK);
 
     // Stopped and started, it has another address, and the project is kept from the service from the first moment on.
     machine.is_given(THIRD).await;
@@ -186,7 +209,7 @@ async fn the_project_answers_to_each_address_that_ec2_gives_and_hears_no_secrets
     mira.until(&name, "live", 120).await;
     assert_eq!(machine.reached().await, "0:7 0:7 0:7");
     let address = mira.address(&name).await;
-    until_known(&address, THIRD).await;
+    until_answer(&address, THIRD, StatusCode::OK).await;
     assert_eq!(machine.sh("systemctl is-active ec-deployer-watch").await, "active");
     let began = "for unit in ec-deployer-address supervisor; do systemctl show -P ActiveEnterTimestampMonotonic $unit; done; \
                  systemctl show -P InactiveEnterTimestampMonotonic ec-deployer-address";

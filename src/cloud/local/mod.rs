@@ -323,5 +323,5 @@ fn check_config(config: &LocalConfig) -> Result<(), CloudError> {
 fn run_script(place: &Place<'_>, job: Job, script: &[u8]) -> Result<(), CloudError> {
     // On its standard input: a command line, with the job's token in it, would be everybody's to read.
     let mut sh = place.inside(&["sh"], EXEC)?;
-    command::feed(&mut sh, detached(job, script).as_bytes()).map(drop)
+    command::feed(&mut sh, detached::command(job, script).as_bytes()).map(drop)
 }
