@@ -36,22 +36,29 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 unit=ec-$job.service
 path=/var/lib/ec-deployer/scripts/$job
-if systemctl -q is-active "$unit"; then exit 0; fi
 umask 077
 mkdir -p /var/lib/ec-deployer/scripts
-base64 -d <<'EC_END' | gzip -dc >"$path.$$"
+# Another call may be at it at this moment.
+exec 9>/var/lib/ec-deployer/scripts.lock
+flock 9
+if systemctl -q is-active "$unit"; then exit 0; fi
+new=$(mktemp "$path.XXXXXX")
+trap 'rm -f "$new"' EXIT
+base64 -d <<'EC_END' | gzip -dc >"$new"
 "#;
 
 /// The script holds the job's token, and nobody needs it afterwards.
 const END: &str = r#"EC_END
-chmod 700 "$path.$$"
-mv -f "$path.$$" "$path"
+chmod 700 "$new"
+mv -f "$new" "$path"
 if systemd-run --quiet --collect --unit="$unit" --description="What the site asked for: $job" \
   --service-type=exec --property=KillMode=mixed --property="ExecStopPost=/bin/rm -f $path" \
   --setenv=HOME=/root -- "$path"; then exit 0; fi
-# Another call may have started it at this moment.
-if systemctl -q is-active "$unit"; then exit 0; fi
-journalctl --quiet --no-pager --output=cat --lines=5 --unit="$unit" >&2 || true
+journalctl --sync || true
+said=$(journalctl --quiet --no-pager --output=cat --lines=8 --unit="$unit" || true)
+# The reason last: it is what is shown.
+printf '%s\n' "$said" >&2
+printf '%s\n' "$said" | grep 'Failed at step' >&2 || true
 rm -f "$path"
 exit 1
 "#;
