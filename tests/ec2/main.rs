@@ -6,5 +6,22 @@
 //! page server of the test instead.
 
 mod account;
+mod database;
+mod errors;
+mod faults;
+mod killed;
+mod lifecycle;
+mod machine;
+mod many;
 mod moto;
+#[allow(dead_code, reason = "the tests on real machines use the rest")]
+#[path = "../machines/person.rs"]
+mod person;
 mod proxy;
+mod secrets;
+mod site;
+
+/// Where tests on real machines note those that they boot: none boots here.
+mod trace {
+    pub fn booted(_: &str) {}
+}
