@@ -27,7 +27,7 @@ pub async fn doctor(config: Config) -> Result<bool, ServeError> {
         tally.tell(&finding)?;
     }
     // No machine is made, so that whose it would be does not matter.
-    let cloud = serve::open_cloud(&config, "")?;
+    let cloud = serve::open_cloud(&config, "").await?;
     let (send, mut findings) = mpsc::unbounded_channel();
     let state_dir = config.state_dir.clone();
     let look = cloud.examine(config.git_hosts.addresses(), move || keys::lock_holder(&state_dir), send);

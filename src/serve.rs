@@ -98,14 +98,15 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let store = open_store(&config).await?;
     let log_key = keys::log_key(&config.state_dir).map_err(ServeError::State)?;
     let site_id = store.site().await?;
-    let cloud = open_cloud(&config, &site_id)?;
+    let cloud = open_cloud(&config, &site_id).await?;
     let listener = listen(config.listen).await?;
     let for_metrics = match config.metrics_listen {
         Some(address) => Some(listen(address).await?),
         None => None,
     };
+    let own_listener = config.cloud == CloudKind::Local;
     // Before anybody is told where the site is: until the bridge has its address, what goes there leaves the host.
-    let for_machines = listen_for_machines(&config, &cloud, &store).await;
+    let for_machines = if own_listener { listen_for_machines(&config, &cloud, &store).await } else { None };
     let samples = Samples::prepare(&config.state_dir.join("samples"))?;
 
     if config.listen.ip().is_unspecified() && config.public_url.is_none() {
@@ -116,7 +117,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let shutdown = CancellationToken::new();
     let preflight = Preflight::new(config.state_dir.join("preflight"));
-    let serves_samples = Arc::new(AtomicBool::new(for_machines.is_some()));
+    let serves_samples = Arc::new(AtomicBool::new(for_machines.is_some() || !own_listener));
     let spool =
         Spool::open(config.state_dir.join("fetches"), Limits::default()).map_err(ServeError::State)?;
     let settings = web_settings(&config, serves_samples.clone(), spool.clone());
@@ -127,6 +128,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         site: site_id,
         callback_url: config.callback_url(),
         parallel: usize::from(config.parallel_launches),
+        address_map: config.ec2.address_map.clone(),
     };
     let reconciler = Reconciler::new(store.clone(), cloud.clone(), log_key, baker.clone(), settings)?
         .with_metrics(site.metrics().clone());
@@ -137,16 +139,21 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     if let Some(listener) = for_metrics {
         halves.spawn(serve_metrics(listener, web::metrics_router(site.clone()), shutdown.clone()));
     }
-    halves.spawn(serve_web(listener, web::router(site), shutdown.clone()));
-    halves.spawn(serve_machines(
-        config.clone(),
-        cloud.clone(),
-        store.clone(),
-        for_machines,
-        serves_samples,
-        machines,
-        shutdown.clone(),
-    ));
+    if own_listener {
+        halves.spawn(serve_web(listener, web::router(site), shutdown.clone()));
+        halves.spawn(serve_machines(
+            config.clone(),
+            cloud.clone(),
+            store.clone(),
+            for_machines,
+            serves_samples,
+            machines,
+            shutdown.clone(),
+        ));
+    } else {
+        halves.spawn(serve_web(listener, web::router(site).merge(machines), shutdown.clone()));
+        halves.spawn(prepare_cloud(cloud.clone(), store.clone(), shutdown.clone()));
+    }
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
     halves.spawn(prune_fetched(store.clone(), spool, shutdown.clone()));
     halves.spawn(named("fetcher", reconciler.fetcher().run(shutdown.clone()), shutdown.clone()));
@@ -178,7 +185,7 @@ pub async fn bake(config: Config) -> Result<(), ServeError> {
     // Before the database is opened, which may bring it to a newer schema.
     let _lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
     let store = open_store(&config).await?;
-    let cloud = open_cloud(&config, &store.site().await?)?;
+    let cloud = open_cloud(&config, &store.site().await?).await?;
     cloud.prepare().await?;
     let baker = Baker::new(store.clone(), cloud.clone());
     let result = baker.bake().await;
@@ -193,7 +200,7 @@ pub async fn bake(config: Config) -> Result<(), ServeError> {
 }
 
 /// The cloud of the settings. Does nothing there yet.
-pub(crate) fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
+pub(crate) async fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeError> {
     match config.cloud {
         CloudKind::Local => Ok(Cloud::Local(Local::new(LocalConfig {
             state_dir: std::path::absolute(config.state_dir.join("local")).map_err(ServeError::State)?,
@@ -205,6 +212,28 @@ pub(crate) fn open_cloud(config: &Config, site: &str) -> Result<Cloud, ServeErro
             program: std::env::current_exe().map_err(ServeError::State)?,
             copy_host_trust: true,
         }))),
+        #[cfg(feature = "ec2")]
+        CloudKind::Ec2 => Ok(Cloud::Ec2(crate::cloud::ec2::Ec2::new(ec2_config(config, site)).await)),
+    }
+}
+
+/// What of the settings is EC2's.
+#[cfg(feature = "ec2")]
+fn ec2_config(config: &Config, site: &str) -> crate::cloud::ec2::Ec2Config {
+    let given = &config.ec2;
+    crate::cloud::ec2::Ec2Config {
+        site: site.to_owned(),
+        golden_ami: given.golden_ami.clone(),
+        launch_template: given.launch_template.clone(),
+        machine_type: given.instance_type.clone(),
+        subnets: given.subnet_ids.clone(),
+        security_groups: given.security_group_ids.clone(),
+        instance_profile: given.instance_profile.clone(),
+        key_pair: given.key_pair.clone(),
+        disk_gib: given.disk_gib,
+        base_ami: given.base_ami.clone(),
+        elastic_ip: given.elastic_ip,
+        callback_url: config.callback_url(),
     }
 }
 
@@ -216,9 +245,7 @@ fn web_settings(config: &Config, serves_samples: Arc<AtomicBool>, spool: Spool) 
         git_hosts: config.git_hosts.clone(),
         serves_samples,
         trusted_proxies: config.trusted_proxies.clone(),
-        cloud: match config.cloud {
-            CloudKind::Local => "local",
-        },
+        cloud: config.cloud.name(),
         secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
         spool,
     }
@@ -299,12 +326,40 @@ async fn listen_for_machines(config: &Config, cloud: &Cloud, store: &Store) -> O
             Some(listener)
         }
         Err(reason) => {
-            if store.set_readiness(Readiness::NotReady(reason.clone())) {
-                tracing::error!(reason, "no machines can be launched; it is tried again");
-            }
+            not_ready(store, reason);
             None
         }
     }
+}
+
+fn not_ready(store: &Store, reason: String) {
+    if store.set_readiness(Readiness::NotReady(reason.clone())) {
+        tracing::error!(reason, "no machines can be launched; it is tried again");
+    }
+}
+
+/// Prepares a cloud whose machines reach the site where people do, and tries again while that fails.
+async fn prepare_cloud(cloud: Cloud, store: Store, shutdown: CancellationToken) -> Ended {
+    loop {
+        let prepared = tokio::select! {
+            () = shutdown.cancelled() => return Ended::Asked("cloud"),
+            prepared = cloud.prepare() => prepared,
+        };
+        match prepared {
+            Ok(()) => break,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the cloud is not prepared");
+                not_ready(&store, error.sentence);
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ended::Asked("cloud"),
+            () = tokio::time::sleep(REBIND) => {}
+        }
+    }
+    store.set_readiness(Readiness::Ready);
+    shutdown.cancelled().await;
+    Ended::Asked("cloud")
 }
 
 /// Serves machines. Where their listener could not be had at the start, it is tried again.

@@ -7,6 +7,8 @@ pub enum Retry {
     Later,
     /// A definite refusal: nothing came of the call, and the same request will not do.
     Never,
+    /// A definite refusal that is the place's: a request for another place may do.
+    Elsewhere,
 }
 
 /// A cloud did not do what it was asked.

@@ -1,17 +1,20 @@
 //! Where machines run: the same few verbs for every cloud. Only the reconciler calls them.
 
+mod detached;
+#[cfg(feature = "ec2")]
+pub mod ec2;
 mod error;
 mod finding;
 pub mod local;
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 pub use error::{CloudError, Retry};
 pub use finding::{Finding, Gravity};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::domain::{DeploymentId, FetchId, ImageId, InstanceId, MachineType, ServerName};
+use crate::domain::{DeploymentId, FetchId, ImageId, InstanceId, MachineType, ServerName, Timestamp};
 
 /// The complete request for a machine, saved before the call, so that a retry after a crash sends
 /// identical bytes.
@@ -43,12 +46,17 @@ pub struct Placement {
     pub subnet: String,
     /// The ids of security groups; none leaves them to the launch template or to the network's default.
     pub security_groups: Vec<String>,
+    /// Whether the request describes the network interface itself, with a public IP; beside a launch template that
+    /// has security groups it may not.
+    pub own_interface: bool,
     /// The name of the instance profile.
     pub instance_profile: Option<String>,
     /// The name of the key pair for SSH.
     pub key_pair: Option<String>,
     /// The id of a launch template, and the number of its version.
     pub launch_template: Option<(String, String)>,
+    /// The name of the image's root device.
+    pub root_device: String,
     /// The size of the machine's disk, in GiB.
     pub disk_gib: u16,
 }
@@ -64,7 +72,9 @@ pub enum MachineState {
     Stopping,
     /// It is stopped; its disk is kept.
     Stopped,
-    /// It is going away, or gone but still listed.
+    /// It is going away.
+    Terminating,
+    /// It is gone, and still listed.
     Terminated,
 }
 
@@ -91,10 +101,10 @@ impl fmt::Display for Job {
 pub struct Machine {
     /// The cloud's id.
     pub id: InstanceId,
-    /// The launch token it was asked for with, from its tag.
+    /// The launch token it was asked for with, from its tag; empty where the tag was taken away.
     pub token: String,
-    /// The name of its instance, from its tag.
-    pub instance: ServerName,
+    /// The name of its instance, from its tag, while it has it.
+    pub instance: Option<ServerName>,
     /// What it does.
     pub state: MachineState,
     /// Its public IP, while it has one.
@@ -121,11 +131,45 @@ pub struct Baked {
     pub size: u64,
 }
 
+/// An image that the settings give, so that none is baked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenImage {
+    /// The cloud's name of it.
+    pub cloud_ref: String,
+    /// What it is called.
+    pub base: String,
+    /// Bytes that its disk has.
+    pub size: u64,
+}
+
+/// A public IP that a machine keeps while it is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElasticIp {
+    /// The cloud's id of it.
+    pub id: String,
+    /// The address.
+    pub ip: IpAddr,
+}
+
+/// How often a cloud is asked what there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// While something is changing.
+    pub busy: Duration,
+    /// While nothing has changed for long: the pause grows up to this.
+    pub idle: Duration,
+    /// At least so long between two listings.
+    pub between: Duration,
+}
+
 /// A cloud.
 #[derive(Clone, Debug)]
 pub enum Cloud {
     /// Machines on this host.
     Local(local::Local),
+    /// Machines on AWS EC2.
+    #[cfg(feature = "ec2")]
+    Ec2(ec2::Ec2),
 }
 
 impl Cloud {
@@ -133,16 +177,42 @@ impl Cloud {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Local(_) => "local",
+            #[cfg(feature = "ec2")]
+            Self::Ec2(_) => "ec2",
         }
     }
 
-    /// Makes what machines need before any is launched: directories, the bridge. Idempotent.
+    /// How often it is asked what there is.
+    pub fn pace(&self) -> Pace {
+        let seconds = Duration::from_secs;
+        match self {
+            Self::Local(_) => Pace { busy: seconds(5), idle: seconds(5), between: Duration::ZERO },
+            // An account has 100 such requests at once and 20 a second after that, for all of its programs.
+            // https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html
+            #[cfg(feature = "ec2")]
+            Self::Ec2(_) => Pace { busy: seconds(5), idle: seconds(60), between: seconds(2) },
+        }
+    }
+
+    /// Seconds that a machine may take from its launch until listings show it. What they do not show after that is
+    /// not there.
+    pub fn appears_within(&self) -> i64 {
+        match self {
+            Self::Local(_) => 0,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(_) => 300,
+        }
+    }
+
+    /// Makes what machines need before any is launched, and ends what interrupted bakes left. Idempotent.
     ///
     /// # Errors
-    /// Where the host cannot run machines, with the cure.
+    /// Where machines cannot run there, with the cure.
     pub async fn prepare(&self) -> Result<(), CloudError> {
         match self {
             Self::Local(local) => local.prepare().await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.prepare().await,
         }
     }
 
@@ -157,26 +227,69 @@ impl Cloud {
     ) {
         match self {
             Self::Local(local) => local.examine(git_hosts, site, findings).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.examine(findings).await,
         }
     }
 
-    /// Launches a machine, or gives the one that this token launched already.
+    /// On what and where the next machine is to run: the type that was chosen, and no subnet of those that had no room
+    /// for it. None in a cloud that wants nothing told.
+    ///
+    /// # Errors
+    /// Where the settings name what the cloud does not have, or no subnet is left.
+    pub async fn place(
+        &self,
+        machine_type: Option<&MachineType>,
+        image: &str,
+        avoided: &[String],
+    ) -> Result<Option<Placement>, CloudError> {
+        match self {
+            Self::Local(_) => {
+                let _ = (machine_type, image, avoided);
+                Ok(None)
+            }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.place(machine_type, image, avoided).await.map(Some),
+        }
+    }
+
+    /// Launches a machine, or gives the one that this token launched already. `before` says when the same request was
+    /// sent first; none where it never was.
     ///
     /// # Errors
     /// [`Retry::Later`] where it is not known whether a machine came of it; repeat the same request.
-    pub async fn launch(&self, request: &LaunchRequest) -> Result<Machine, CloudError> {
+    pub async fn launch(
+        &self,
+        request: &LaunchRequest,
+        before: Option<Timestamp>,
+    ) -> Result<Machine, CloudError> {
         match self {
-            Self::Local(local) => local.launch(request).await,
+            Self::Local(local) => {
+                let _ = before;
+                local.launch(request).await
+            }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.launch(request, before).await,
         }
     }
 
-    /// Gives up a launch of which it is not known what came of it: whatever it made goes away again.
+    /// Gives up a launch of which it is not known what came of it: gives the machine that came of it, which is to be
+    /// terminated, or nothing where none did, or what did is gone again.
     ///
     /// # Errors
     /// Where it still cannot be told; repeat the call.
-    pub async fn abandon(&self, request: &LaunchRequest) -> Result<(), CloudError> {
+    pub async fn abandon(
+        &self,
+        request: &LaunchRequest,
+        sent_at: Timestamp,
+    ) -> Result<Option<Machine>, CloudError> {
         match self {
-            Self::Local(local) => local.abandon(request).await,
+            Self::Local(local) => {
+                let _ = sent_at;
+                local.abandon(request).await.map(|()| None)
+            }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.abandon(request, sent_at).await,
         }
     }
 
@@ -187,6 +300,24 @@ impl Cloud {
     pub async fn list(&self) -> Result<Vec<Machine>, CloudError> {
         match self {
             Self::Local(local) => local.list().await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.list().await,
+        }
+    }
+
+    /// Those of these machines that the cloud knows though [`list`](Self::list) did not show them.
+    ///
+    /// # Errors
+    /// Where the cloud cannot say.
+    pub async fn find(&self, ids: &[InstanceId]) -> Result<Vec<Machine>, CloudError> {
+        match self {
+            // What is there is listed.
+            Self::Local(_) => {
+                let _ = ids;
+                Ok(Vec::new())
+            }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.find(ids).await,
         }
     }
 
@@ -197,6 +328,8 @@ impl Cloud {
     pub async fn stop(&self, id: &InstanceId) -> Result<(), CloudError> {
         match self {
             Self::Local(local) => local.stop(id).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.stop(id).await,
         }
     }
 
@@ -207,16 +340,64 @@ impl Cloud {
     pub async fn start(&self, id: &InstanceId) -> Result<(), CloudError> {
         match self {
             Self::Local(local) => local.start(id).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.start(id).await,
         }
     }
 
-    /// Terminates a machine with all that is on it; one that is gone already is no error.
+    /// Terminates a machine with all that is on it; one that is gone already is no error. It is gone once listings say
+    /// so.
     ///
     /// # Errors
     /// Where the cloud refuses, or the machine does not carry this site's tag.
     pub async fn terminate(&self, id: &InstanceId) -> Result<(), CloudError> {
         match self {
             Self::Local(local) => local.terminate(id).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.terminate(id).await,
+        }
+    }
+
+    /// Whether machines are to be given public IPs that they keep while they are stopped.
+    pub fn gives_addresses(&self) -> bool {
+        match self {
+            Self::Local(_) => false,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.gives_addresses(),
+        }
+    }
+
+    /// Gives the running machine of a launch the public IP that it keeps. Idempotent.
+    ///
+    /// # Errors
+    /// Where the cloud refuses, or has no such addresses.
+    pub async fn give_address(
+        &self,
+        request: &LaunchRequest,
+        id: &InstanceId,
+    ) -> Result<ElasticIp, CloudError> {
+        match self {
+            Self::Local(_) => {
+                let _ = (request, id);
+                Err(CloudError::never("Machines on this host keep no public IP."))
+            }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.give_address(request, id).await,
+        }
+    }
+
+    /// Gives back the public IPs that the machine of a launch token kept. Idempotent.
+    ///
+    /// # Errors
+    /// Where the cloud refuses; repeat the call.
+    pub async fn release_addresses(&self, token: &str) -> Result<(), CloudError> {
+        match self {
+            Self::Local(_) => {
+                let _ = token;
+                Ok(())
+            }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.release_addresses(token).await,
         }
     }
 
@@ -228,6 +409,8 @@ impl Cloud {
     pub async fn run(&self, id: &InstanceId, job: Job, script: &[u8]) -> Result<(), CloudError> {
         match self {
             Self::Local(local) => local.run(id, job, script).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.run(id, job, script).await,
         }
     }
 
@@ -238,6 +421,20 @@ impl Cloud {
     pub async fn console(&self, id: &InstanceId) -> Result<Vec<u8>, CloudError> {
         match self {
             Self::Local(local) => local.console(id).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.console(id).await,
+        }
+    }
+
+    /// The image that the settings give instead of one of the site's own.
+    ///
+    /// # Errors
+    /// Where it is not there, or the cloud cannot say.
+    pub async fn given_image(&self) -> Result<Option<GivenImage>, CloudError> {
+        match self {
+            Self::Local(_) => Ok(None),
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.given_image().await,
         }
     }
 
@@ -249,6 +446,8 @@ impl Cloud {
     pub async fn bake(&self, spec: BakeSpec, log: mpsc::Sender<Vec<u8>>) -> Result<Baked, CloudError> {
         match self {
             Self::Local(local) => local.bake(spec, log).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.bake(spec, log).await,
         }
     }
 
@@ -260,6 +459,8 @@ impl Cloud {
                     tracing::warn!(error = &error as &dyn std::error::Error, "the bridge and its rules stay");
                 }
             }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(_) => {}
         }
     }
 
@@ -270,6 +471,8 @@ impl Cloud {
     pub async fn delete_image(&self, name: &str) -> Result<(), CloudError> {
         match self {
             Self::Local(local) => local.delete_image(name).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.delete_image(name).await,
         }
     }
 
@@ -280,6 +483,8 @@ impl Cloud {
     pub async fn images(&self) -> Result<Vec<String>, CloudError> {
         match self {
             Self::Local(local) => local.images().await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.images().await,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-pub use ec2::{AddressRule, Ec2Args};
+pub use ec2::Ec2Args;
 
 use crate::domain::{GitHosts, NameError};
 
@@ -28,7 +28,8 @@ pub struct Config {
     #[arg(long, env = "PUBLIC_URL")]
     pub public_url: Option<Origin>,
 
-    /// Where machines reach the site; for the local cloud by default port 8001 of the bridge's address.
+    /// Where machines reach the site; by default port 8001 of the bridge's address for the local cloud, and PUBLIC_URL
+    /// for EC2.
     #[arg(long, env = "CALLBACK_URL")]
     pub callback_url: Option<Origin>,
 
@@ -77,9 +78,12 @@ impl Config {
 
     /// Where machines reach the site, without a slash at the end.
     pub fn callback_url(&self) -> String {
-        self.callback_url
-            .as_ref()
-            .map_or_else(|| format!("http://{}:8001", self.local_subnet.gateway()), ToString::to_string)
+        let by_default = || match self.cloud {
+            CloudKind::Local => format!("http://{}:8001", self.local_subnet.gateway()),
+            #[cfg(feature = "ec2")]
+            CloudKind::Ec2 => self.public_url(),
+        };
+        self.callback_url.as_ref().map_or_else(by_default, ToString::to_string)
     }
 
     /// The database's URL.
@@ -90,11 +94,25 @@ impl Config {
     }
 }
 
+impl CloudKind {
+    /// The value of `CLOUD`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            #[cfg(feature = "ec2")]
+            Self::Ec2 => "ec2",
+        }
+    }
+}
+
 /// Which cloud machines run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CloudKind {
     /// Machines on this host.
     Local,
+    /// Machines on AWS EC2.
+    #[cfg(feature = "ec2")]
+    Ec2,
 }
 
 /// An address of a site: scheme, host and perhaps a port, without a path.

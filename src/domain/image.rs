@@ -52,6 +52,9 @@ impl FromStr for ImageState {
     }
 }
 
+/// What stands for the script's digest of an image that the settings give.
+pub const GIVEN: &str = "given";
+
 /// A golden image and how its bake went.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
@@ -90,6 +93,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// Whether the settings give it, so that nothing is known of its script, and its age is nobody's concern here.
+    pub fn is_given(&self) -> bool {
+        self.script == GIVEN
+    }
+
     /// Days after which a golden image is old: distributions publish security updates all the time, and a
     /// machine gets none before it boots; a month is how long one may be without them.
     pub const OLD_DAYS: i64 = 30;

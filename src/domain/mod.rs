@@ -1,6 +1,7 @@
 //! What the product talks about: names that cannot hold a bad value, instances and their life,
 //! deployments, and the deploy log that machines report by. No I/O, and nothing of ours imported.
 
+mod address_rule;
 mod bake;
 mod deploy_log;
 mod deployment;
@@ -19,11 +20,12 @@ mod step;
 mod time;
 mod user;
 
+pub use address_rule::AddressRule;
 pub use bake::{BakeReport, BakeStep};
 pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
 pub use deployment::{Deployment, DeploymentId, Failure, Outcome, Reason};
 pub use fetch::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, UnknownOfFetch, can_be_asked};
-pub use image::{Image, ImageId, ImageState};
+pub use image::{GIVEN, Image, ImageId, ImageState};
 pub use instance::{Instance, InstanceId, RowId};
 pub use log_key::LogKey;
 pub use machine_type::MachineType;

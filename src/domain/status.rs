@@ -84,7 +84,7 @@ impl Status {
         let allowed = self == to
             || match self {
                 Requested => matches!(to, Launching | Failed | Terminating | Terminated),
-                Launching => matches!(to, Booting | Failed | Terminating | Terminated),
+                Launching => matches!(to, Requested | Booting | Failed | Terminating | Terminated),
                 Booting => {
                     matches!(to, Deploying | Live | Failed | Stopping | Stopped | Terminating | Terminated)
                 }

@@ -31,12 +31,13 @@ impl Reconciler {
             Action::Wait(pause) => return Ok(Next::After(pause)),
             Action::Become(status) => self.store.set_status(row, status).await?,
             Action::TakeAddress(ip) => self.store.set_public_ip(row, ip).await?,
+            Action::GiveAddress => return self.give_address(work).await,
             Action::Observed(generation) => self.store.observed(row, generation).await?,
             Action::WantImage => {
                 self.baker.want();
                 return Ok(Next::After(Duration::from_secs(2)));
             }
-            Action::BeginAttempt(id) => self.begin_attempt(work, id).await?,
+            Action::BeginAttempt(id) => return self.begin_attempt(work, id).await,
             Action::Launch => return self.launch(work).await,
             Action::AbandonAttempt => return self.abandon(work).await,
             Action::BeginDeployment(id) => self.store.begin_deployment(row, id).await?,
@@ -57,8 +58,9 @@ impl Reconciler {
             Action::AwaitAnswer => return self.await_answer(work).await,
             Action::Start => return self.call(work, self.cloud.start(machine(work)?).await).await,
             Action::Stop => return self.call(work, self.cloud.stop(machine(work)?).await).await,
-            Action::Terminate => return self.terminate(work).await,
-            Action::Gone(why) => self.store.machine_gone(row, &why).await?,
+            Action::Terminate { gone } => return self.terminate(work, gone).await,
+            Action::Gone(why) => return self.gone(work, &why).await,
+            Action::Lost(why) => self.store.machine_lost(row, &why).await?,
         }
         Ok(Next::Again)
     }
@@ -75,33 +77,56 @@ impl Reconciler {
         })
     }
 
-    /// Saves the token and the complete request before any call is made.
-    async fn begin_attempt(&self, work: &Work, id: DeploymentId) -> Result<(), StoreError> {
-        let Some(queued) = work.queued.as_ref().filter(|queued| queued.id == id) else { return Ok(()) };
-        let Some(image) = self.baker.good_image().await? else { return Ok(()) };
+    /// Saves the token and the complete request before any call that launches is made.
+    async fn begin_attempt(&self, work: &Work, id: DeploymentId) -> Result<Next, StoreError> {
+        let row = work.instance.row;
+        let Some(queued) = work.queued.as_ref().filter(|queued| queued.id == id) else {
+            return Ok(Next::Again);
+        };
+        let Some(image) = self.baker.good_image().await? else { return Ok(Next::Again) };
+        let cloud_ref = image.cloud_ref.unwrap_or_default();
+        let avoided = self.store.subnets_without_room(row, queued.created_at).await?;
+        let chosen = work.instance.machine_type.as_ref();
+        let placement = match self.cloud.place(chosen, &cloud_ref, &avoided).await {
+            Ok(placement) => placement,
+            Err(error) if error.retry == Retry::Later => return self.patience(work, &error).await,
+            Err(error) => {
+                log_refusal(work, &error);
+                let message = format!("No machine can be launched: {error}");
+                self.store.fail(row, &Failure { step: None, message }).await?;
+                return Ok(Next::Again);
+            }
+        };
         let request = LaunchRequest {
             token: hex::encode(rand::random::<[u8; 16]>()),
             site: self.settings.site.clone(),
             instance: work.instance.name.clone(),
-            image: image.cloud_ref.unwrap_or_default(),
+            image: cloud_ref,
             user_data: user_data::compressed(&self.script(work, queued)),
-            placement: None,
+            placement,
         };
         let json = serde_json::to_string(&request).map_err(|error| StoreError::File(error.into()))?;
-        self.store.begin_attempt(work.instance.row, id, image.id, &request.token, &json).await?;
+        self.store.begin_attempt(row, id, image.id, &request.token, &json).await?;
+        self.patience_ends(work).await?;
         self.metrics.attempt_begun();
-        Ok(())
+        Ok(Next::Again)
     }
 
-    /// Gives the open attempt up, with whatever its request has brought about.
+    /// Gives the open attempt up. The id of what its request has brought about is written back, so that its end is
+    /// seen.
     async fn abandon(&self, work: &Work) -> Result<Next, StoreError> {
         let Some(attempt) = &work.attempt else { return Ok(Next::Again) };
-        if attempt.sent_at.is_some()
-            && let Err(error) = self.cloud.abandon(&request(work, attempt)?).await
-        {
-            return self.patience(work, &error).await;
+        let made = match attempt.sent_at {
+            Some(sent_at) => self.cloud.abandon(&request(work, attempt)?, sent_at).await,
+            None => Ok(None),
+        };
+        match made {
+            Ok(Some(machine)) => {
+                self.store.attempt_launched(&attempt.token, &machine.id, machine.public_ip).await?;
+            }
+            Ok(None) => self.store.attempt_refused(&attempt.token, None).await?,
+            Err(error) => return self.patience(work, &error).await,
         }
-        self.store.attempt_refused(&attempt.token, None).await?;
         Ok(Next::Again)
     }
 
@@ -110,11 +135,17 @@ impl Reconciler {
         let Some(attempt) = &work.attempt else { return Ok(Next::Again) };
         let request = request(work, attempt)?;
         self.store.attempt_sent(&attempt.token).await?;
-        match self.cloud.launch(&request).await {
+        match self.cloud.launch(&request, attempt.sent_at).await {
             Ok(machine) => {
                 self.metrics.launch(Launch::Launched);
                 self.store.attempt_launched(&attempt.token, &machine.id, machine.public_ip).await?;
                 self.patience_ends(work).await?;
+                Ok(Next::Again)
+            }
+            Err(error) if error.retry == Retry::Elsewhere => {
+                self.metrics.launch(Launch::Refused);
+                log_refusal(work, &error);
+                self.store.attempt_elsewhere(&attempt.token).await?;
                 Ok(Next::Again)
             }
             Err(error) if error.retry == Retry::Never => {
@@ -147,7 +178,7 @@ impl Reconciler {
                 self.patience_ends(work).await?;
                 Ok(Next::After(Duration::from_secs(15)))
             }
-            Err(error) if error.retry == Retry::Never => {
+            Err(error) if error.retry != Retry::Later => {
                 log_refusal(work, &error);
                 let failure = Failure {
                     step: None,
@@ -269,31 +300,65 @@ impl Reconciler {
         Ok(Next::Again)
     }
 
-    /// Asks for the end of the machine and believes it once the cloud has no such machine any more.
-    async fn terminate(&self, work: &Work) -> Result<Next, StoreError> {
-        let id = machine(work)?;
-        if let Err(error) = self.cloud.terminate(id).await {
+    /// Asks for the end of the machine, and believes it once the cloud has no such machine any more.
+    async fn terminate(&self, work: &Work, gone: bool) -> Result<Next, StoreError> {
+        if let Err(error) = self.cloud.terminate(machine(work)?).await {
             return self.patience(work, &error).await;
         }
-        match self.cloud.list().await {
-            Ok(machines) if !machines.iter().any(|machine| machine.id == *id) => {
-                let why = Failure { step: None, message: "The instance was terminated.".into() };
-                self.store.machine_gone(work.instance.row, &why).await?;
+        if gone {
+            let why = Failure { step: None, message: "The instance was terminated.".into() };
+            return self.gone(work, &why).await;
+        }
+        self.fleet.forget().await;
+        Ok(Next::After(self.soon()))
+    }
+
+    /// The machine is gone: what it kept beside itself goes too.
+    async fn gone(&self, work: &Work, why: &Failure) -> Result<Next, StoreError> {
+        if let Some(attempt) = &work.attempt
+            && (attempt.address.is_some() || self.cloud.gives_addresses())
+            && let Err(error) = self.cloud.release_addresses(&attempt.token).await
+        {
+            return self.patience(work, &error).await;
+        }
+        self.store.machine_gone(work.instance.row, why).await?;
+        Ok(Next::Again)
+    }
+
+    /// Gives the machine the public IP that it keeps.
+    async fn give_address(&self, work: &Work) -> Result<Next, StoreError> {
+        let Some(attempt) = &work.attempt else { return Ok(Next::Again) };
+        match self.cloud.give_address(&request(work, attempt)?, machine(work)?).await {
+            Ok(elastic) => {
+                self.store.attempt_address(&attempt.token, &elastic.id, elastic.ip).await?;
+                self.fleet.forget().await;
+                self.patience_ends(work).await?;
                 Ok(Next::Again)
             }
-            Ok(_) => Ok(Next::After(FIRST_PAUSE)),
+            Err(error) if error.retry == Retry::Never => {
+                log_refusal(work, &error);
+                let message = format!("The machine got no Elastic IP: {error}");
+                self.settle_failure(work, &Failure { step: None, message }).await?;
+                Ok(Next::Again)
+            }
             Err(error) => self.patience(work, &error).await,
         }
+    }
+
+    /// How soon the cloud shows what was just asked of it.
+    fn soon(&self) -> Duration {
+        self.cloud.pace().between.max(FIRST_PAUSE / 2)
     }
 
     /// What follows an idempotent call: look again soon, or be patient, or fail by a definite refusal.
     async fn call(&self, work: &Work, result: Result<(), CloudError>) -> Result<Next, StoreError> {
         match result {
             Ok(()) => {
+                self.fleet.forget().await;
                 self.patience_ends(work).await?;
-                Ok(Next::After(FIRST_PAUSE / 2))
+                Ok(Next::After(self.soon()))
             }
-            Err(error) if error.retry == Retry::Never => {
+            Err(error) if error.retry != Retry::Later => {
                 log_refusal(work, &error);
                 let failure = Failure { step: None, message: error.sentence };
                 self.store.fail(work.instance.row, &failure).await?;

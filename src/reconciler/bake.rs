@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::images;
 use crate::{
-    cloud::{BakeSpec, Cloud, CloudError},
+    cloud::{BakeSpec, Cloud, CloudError, GivenImage},
     domain::{BakeStep, Image, ImageId, ImageState, Line, Mark, parse_line},
     metrics::Metrics,
     store::{BakedImage, Change, Store, StoreError},
@@ -139,17 +139,33 @@ impl Baker {
                 return Err(error.into());
             }
         };
-        self.compare(&there).await?;
+        let given = match self.cloud.given_image().await {
+            Ok(given) => given,
+            Err(error) => {
+                self.record(&error).await?;
+                return Err(error.into());
+            }
+        };
+        if let Some(given) = &given {
+            let GivenImage { cloud_ref, base, size } = given;
+            self.store.give_image(BakedImage { cloud_ref, base, size: *size }).await?;
+        }
+        self.compare(&there, given.as_ref().map(|given| given.cloud_ref.as_str())).await?;
         let digest = user_data::image_digest();
         match self.good_image().await? {
-            Some(image) if image.script == digest && !self.store.bake_is_wanted().await? => Ok(()),
+            Some(image)
+                if (image.is_given() || image.script == digest) && !self.store.bake_is_wanted().await? =>
+            {
+                Ok(())
+            }
             _ => self.bake().await.map(|_| ()),
         }
     }
 
     /// Brings the records and what the cloud has to the same: what it lost is good no more, and what no record
-    /// names, since the site was killed between a bake's end and its record, is deleted.
-    async fn compare(&self, there: &[String]) -> Result<(), StoreError> {
+    /// names, since the site was killed between a bake's end and its record, is deleted. `given` is what the settings
+    /// give.
+    async fn compare(&self, there: &[String], given: Option<&str>) -> Result<(), StoreError> {
         let images = self.store.images().await?;
         let named: HashSet<_> = images.iter().filter_map(|image| image.cloud_ref.as_ref()).collect();
         for stray in there.iter().filter(|name| !named.contains(name)) {
@@ -158,7 +174,11 @@ impl Baker {
             }
         }
         for image in &images {
-            let kept = image.cloud_ref.as_ref().is_some_and(|name| there.contains(name));
+            let kept = if image.is_given() {
+                image.cloud_ref.as_deref() == given
+            } else {
+                image.cloud_ref.as_ref().is_some_and(|name| there.contains(name))
+            };
             // One that is being deleted is to be gone.
             if image.state == ImageState::Good && !kept && !image.leaving {
                 self.store.image_lost(image.id).await?;
@@ -240,8 +260,8 @@ mod tests {
             store.end_image(id, Ok(BakedImage { cloud_ref: name, base: "", size: 1 })).await.unwrap();
         }
         // One that is being deleted may be gone already.
-        store.want_image_deleted(ImageId(3)).await.unwrap();
-        baker.compare(&cloud.images().await.unwrap()).await.unwrap();
+        store.want_image_deleted(ImageId(3), true).await.unwrap();
+        baker.compare(&cloud.images().await.unwrap(), None).await.unwrap();
         let states: Vec<_> = store.images().await.unwrap().into_iter().map(|image| image.state).collect();
         use ImageState::{Failed, Good};
         assert_eq!(states, [Failed, Good, Good, Good]);

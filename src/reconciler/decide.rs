@@ -20,6 +20,8 @@ pub const START_SECONDS: i64 = 180;
 /// Seconds a machine has to stop: a local one is switched off in less than two minutes, and EC2 forces one that hangs
 /// only when it is asked to.
 pub const STOP_SECONDS: i64 = 600;
+/// Seconds a running machine has to get a public IP. EC2 gives it as the machine starts.
+pub const ADDRESS_SECONDS: i64 = 120;
 /// No deadline fires this soon after the site starts: what was reported while it was down comes first.
 pub const GRACE_SECONDS: i64 = 120;
 /// How soon a machine that is on its way is looked at again.
@@ -51,6 +53,8 @@ pub struct Around {
     pub newest: Option<Image>,
     /// Whether the cloud can launch machines.
     pub ready: bool,
+    /// Whether machines are to have a public IP that they keep.
+    pub gives_addresses: bool,
 }
 
 /// What is to be done next.
@@ -64,6 +68,8 @@ pub enum Action {
     Become(Status),
     /// Note the machine's new public IP and look again.
     TakeAddress(Option<std::net::IpAddr>),
+    /// Give the machine the public IP that it keeps.
+    GiveAddress,
     /// Note that the owner's wish of this number is brought about.
     Observed(i64),
     /// Have a golden image baked, since the last bake failed before this was asked for.
@@ -94,10 +100,15 @@ pub enum Action {
     Start,
     /// Ask the cloud to stop the machine.
     Stop,
-    /// Ask the cloud to terminate the machine, and see that it is gone.
-    Terminate,
+    /// Ask the cloud to terminate the machine; where it shows it no more, that is its end.
+    Terminate {
+        /// Whether it is shown no more.
+        gone: bool,
+    },
     /// The machine is gone.
     Gone(Failure),
+    /// The cloud never showed the machine that it gave the id of.
+    Lost(Failure),
 }
 
 impl Action {
@@ -108,6 +119,7 @@ impl Action {
             Self::Wait(_) => "wait",
             Self::Become(_) => "become",
             Self::TakeAddress(_) => "take_address",
+            Self::GiveAddress => "give_address",
             Self::Observed(_) => "observed",
             Self::WantImage => "want_image",
             Self::BeginAttempt(_) => "begin_attempt",
@@ -123,8 +135,9 @@ impl Action {
             Self::AwaitAnswer => "await_answer",
             Self::Start => "start",
             Self::Stop => "stop",
-            Self::Terminate => "terminate",
+            Self::Terminate { .. } => "terminate",
             Self::Gone(_) => "gone",
+            Self::Lost(_) => "lost",
         }
     }
 }
@@ -137,9 +150,9 @@ pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
         return if again { Action::Become(Status::Requested) } else { Action::Rest };
     }
     if work.instance.wanted == Wanted::Absent || status == Status::Terminating {
-        return terminate(work);
+        return terminate(work, seen);
     }
-    if let Some(action) = follow_machine(work, seen) {
+    if let Some(action) = follow_machine(work, seen, around) {
         return action;
     }
     match status {
@@ -165,6 +178,7 @@ pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
             _ if is_late(work, around, STOP_SECONDS) => Action::Fail(failure(
                 "The machine did not stop. Choose Try again to deploy on it as it is, or terminate it.",
             )),
+            Seen::Machine(machine) if machine.state == MachineState::Stopping => Action::Wait(SOON),
             _ => Action::Stop,
         },
         Status::Stopped => stopped(work, seen),
@@ -178,33 +192,62 @@ fn failure(message: &str) -> Failure {
 }
 
 /// Terminating works from everywhere: a launch of which nothing is known yet is given up first.
-fn terminate(work: &Work) -> Action {
+fn terminate(work: &Work, seen: &Seen) -> Action {
     if work.instance.status != Status::Terminating {
         return Action::Become(Status::Terminating);
     }
     match &work.attempt {
         Some(attempt) if attempt.instance_id.is_none() => Action::AbandonAttempt,
-        _ if work.instance.instance_id.is_some() => Action::Terminate,
+        _ if work.instance.instance_id.is_some() => match seen {
+            Seen::Machine(machine) => match machine.state {
+                MachineState::Terminating => Action::Wait(SOON),
+                state => Action::Terminate { gone: state == MachineState::Terminated },
+            },
+            Seen::Nothing => Action::Terminate { gone: true },
+            Seen::Unknown => Action::Terminate { gone: false },
+        },
         _ => Action::Gone(failure("The instance was terminated.")),
     }
 }
 
 /// What a machine does that nobody here asked for: it is gone, or has another address.
-fn follow_machine(work: &Work, seen: &Seen) -> Option<Action> {
+fn follow_machine(work: &Work, seen: &Seen, around: &Around) -> Option<Action> {
     work.instance.instance_id.as_ref()?;
     match seen {
         Seen::Unknown => None,
+        Seen::Nothing if work.instance.status == Status::Booting && never_heard(work) => {
+            Some(Action::Lost(failure(
+                "The cloud gave the id of a machine, but never showed the machine. Choose Try again: it launches another.",
+            )))
+        }
         Seen::Nothing => {
             Some(Action::Gone(failure("The machine is gone: it was terminated outside this site.")))
         }
         Seen::Machine(machine) if machine.state == MachineState::Terminated => {
             Some(Action::Gone(failure("The machine is gone: it was terminated outside this site.")))
         }
+        Seen::Machine(machine) if machine.state == MachineState::Terminating => Some(Action::Wait(SOON)),
+        Seen::Machine(machine) if wants_address(work, machine, around) => Some(Action::GiveAddress),
         Seen::Machine(machine) if machine.public_ip != work.instance.public_ip => {
             Some(Action::TakeAddress(machine.public_ip))
         }
         Seen::Machine(_) => None,
     }
+}
+
+/// Whether nothing at all has come of the machine.
+fn never_heard(work: &Work) -> bool {
+    work.running.as_ref().is_none_or(|running| running.first_byte_at.is_none())
+}
+
+/// Whether a machine on its way is to get the public IP that it keeps. One that has been without since before that was
+/// wanted goes on so: its visitors know the address that it has.
+fn wants_address(work: &Work, machine: &Machine, around: &Around) -> bool {
+    around.gives_addresses
+        && machine.state == MachineState::Running
+        && matches!(work.instance.status, Status::Booting | Status::Deploying)
+        && work.serving.is_none()
+        && work.attempt.as_ref().is_some_and(|attempt| attempt.address.is_none())
 }
 
 fn requested(work: &Work, around: &Around) -> Action {
@@ -262,6 +305,16 @@ fn under_way(work: &Work, seen: &Seen, around: &Around) -> Action {
         });
     }
     let grace = around.now < around.started_at.plus_seconds(GRACE_SECONDS);
+    if let Seen::Machine(machine) = seen
+        && machine.state == MachineState::Running
+        && machine.public_ip.is_none()
+        && around.now > work.instance.status_since.plus_seconds(ADDRESS_SECONDS)
+        && booting
+    {
+        return Action::Fail(failure(
+            "The machine runs, but has no public IP: its subnet gives none. The site's admin turns on auto-assign public IPv4 of the subnet, names another in SUBNET_IDS, or sets ELASTIC_IP=true. Then terminate the instance and deploy again.",
+        ));
+    }
     if booting {
         let late = around.now > work.instance.status_since.plus_seconds(BOOT_SECONDS);
         return if late && !grace { Action::NeverReported } else { Action::Wait(PATIENT) };
@@ -336,10 +389,12 @@ fn stopped(work: &Work, seen: &Seen) -> Action {
         MachineState::Running | MachineState::Pending => Action::Become(Status::Starting),
         MachineState::Stopped if asked => Action::Become(Status::Starting),
         MachineState::Stopping => Action::Wait(SOON),
-        MachineState::Stopped | MachineState::Terminated if work.generation != work.observed_generation => {
+        MachineState::Stopped | MachineState::Terminating | MachineState::Terminated
+            if work.generation != work.observed_generation =>
+        {
             Action::Observed(work.generation)
         }
-        MachineState::Stopped | MachineState::Terminated => Action::Rest,
+        MachineState::Stopped | MachineState::Terminating | MachineState::Terminated => Action::Rest,
     }
 }
 

@@ -96,6 +96,7 @@ fn attempt(sent: bool, launched: bool) -> Attempt {
         instance_id: launched.then(|| "i-0123456789abcdef0".parse().unwrap()),
         created_at: START,
         launched_at: None,
+        address: None,
     }
 }
 
@@ -103,7 +104,7 @@ fn machine(state: MachineState) -> Seen {
     Seen::Machine(Machine {
         id: "i-0123456789abcdef0".parse().unwrap(),
         token: "t".into(),
-        instance: "shop".parse().unwrap(),
+        instance: Some("shop".parse().unwrap()),
         state,
         public_ip: (state == MachineState::Running).then_some(IP),
     })
@@ -137,6 +138,7 @@ fn after(seconds: i64) -> Around {
         started_at: START,
         good: Some(image.clone()),
         newest: Some(image),
+        gives_addresses: false,
         ready: true,
     }
 }
@@ -252,7 +254,7 @@ fn terminate_works_from_every_state_and_finds_out_what_came_of_a_launch() {
             );
             continue;
         }
-        assert_eq!(decide(&work, &Seen::Nothing, &after(1)), Action::Terminate);
+        assert_eq!(decide(&work, &Seen::Nothing, &after(1)), Action::Terminate { gone: true });
         work.instance.instance_id = None;
         work.attempt = Some(attempt(true, false));
         assert_eq!(decide(&work, &Seen::Unknown, &after(1)), Action::AbandonAttempt);

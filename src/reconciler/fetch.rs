@@ -11,7 +11,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-use super::{FIRST_PAUSE, GRACE_SECONDS, Next, Queue, Reconciler, Seen, TICK, fleet::Fleet};
+use super::{FIRST_PAUSE, GRACE_SECONDS, Next, Queue, Reconciler, Seen, a_tick_ago, fleet::Fleet};
 use crate::{
     cloud::{Cloud, Job, MachineState, Retry},
     domain::{Fetch, FetchId, FetchKind, FetchState, Instance, LogKey, RowId, Timestamp, can_be_asked},
@@ -109,7 +109,7 @@ impl Fetcher {
     pub async fn run(self, shutdown: tokio_util::sync::CancellationToken) {
         let mut changes = self.store.changes();
         let mut queue = Queue::new(PARALLEL);
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval(self.cloud.pace().busy);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let due = queue.next_due();
@@ -163,8 +163,7 @@ impl Fetcher {
             let sent = self.sent.lock().await.contains(&fetch.id);
             let seen = match &instance.instance_id {
                 Some(id) if can_be_asked(&instance).is_ok() => {
-                    let a_tick_ago = Timestamp(Timestamp::now().0 - TICK.as_millis() as i64);
-                    self.fleet.see(id, a_tick_ago.max(instance.status_since)).await
+                    self.fleet.see(id, a_tick_ago(&self.cloud).max(instance.status_since)).await
                 }
                 _ => Seen::Unknown,
             };
@@ -206,7 +205,7 @@ impl Fetcher {
                     error = &error as &dyn std::error::Error,
                     "the machine did not take a fetch"
                 );
-                let never = error.retry == Retry::Never;
+                let never = error.retry != Retry::Later;
                 if never {
                     self.store.fetch_failed(fetch.id, &error.sentence).await?;
                 }
@@ -270,7 +269,13 @@ mod tests {
     fn machine(state: MachineState) -> Seen {
         let instance = instance(Status::Live);
         let id = instance.instance_id.unwrap();
-        Seen::Machine(Machine { id, token: "t".into(), instance: instance.name, state, public_ip: None })
+        Seen::Machine(Machine {
+            id,
+            token: "t".into(),
+            instance: Some(instance.name),
+            state,
+            public_ip: None,
+        })
     }
 
     fn decided(fetch: &Fetch, status: Status, seen: &Seen, sent: bool, seconds: i64) -> FetchAction {

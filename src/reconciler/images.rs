@@ -52,7 +52,7 @@ async fn delete_wanted(store: &Store, cloud: &Cloud) -> Result<bool, StoreError>
             Err(error) => {
                 tracing::warn!(image = %image.id, error = &error as &dyn std::error::Error, "an image was not deleted");
                 match error.retry {
-                    Retry::Never => store.image_kept(image.id, &error.sentence).await?,
+                    Retry::Never | Retry::Elsewhere => store.image_kept(image.id, &error.sentence).await?,
                     Retry::Later => left = true,
                 }
             }
@@ -112,9 +112,9 @@ pub(super) mod tests {
             (good(&store, "img-1").await, good(&store, "img-2").await, good(&store, "img-3").await);
         assert!(!delete_wanted(&store, &cloud).await.unwrap());
         assert_eq!(cloud.images().await.unwrap().len(), 2, "nobody asked for anything");
-        store.want_image_deleted(first).await.unwrap();
+        store.want_image_deleted(first, true).await.unwrap();
         // The cloud has deleted this one before the site was killed.
-        store.want_image_deleted(gone).await.unwrap();
+        store.want_image_deleted(gone, true).await.unwrap();
         assert!(!delete_wanted(&store, &cloud).await.unwrap());
         assert_eq!(cloud.images().await.unwrap(), ["img-3"]);
         assert!(!dir.path().join("local/images/img-1").exists());
@@ -130,7 +130,7 @@ pub(super) mod tests {
         fs::create_dir(&machine).unwrap();
         let record = r#"{"site": "other", "instance": "shop", "token": "t", "image": "img-1"}"#;
         fs::write(machine.join("machine.json"), record).unwrap();
-        store.want_image_deleted(first).await.unwrap();
+        store.want_image_deleted(first, true).await.unwrap();
         assert!(!delete_wanted(&store, &cloud).await.unwrap());
         let kept = store.image(first).await.unwrap().unwrap();
         assert_eq!((kept.state, kept.leaving), (ImageState::Good, false));
@@ -145,7 +145,7 @@ pub(super) mod tests {
         // A file in the place of the locks' directory, as if the disk were not there.
         fs::remove_dir_all(dir.path().join("local/locks")).unwrap();
         fs::write(dir.path().join("local/locks"), "").unwrap();
-        store.want_image_deleted(first).await.unwrap();
+        store.want_image_deleted(first, true).await.unwrap();
         assert!(delete_wanted(&store, &cloud).await.unwrap());
         assert!(store.image(first).await.unwrap().unwrap().leaving);
     }

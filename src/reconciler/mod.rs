@@ -26,19 +26,19 @@ use probe::Probe;
 use tokio::{
     sync::{Mutex, Semaphore, broadcast::error::RecvError},
     task::JoinSet,
-    time::{Instant, MissedTickBehavior},
+    time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cloud::Cloud,
-    domain::{DeploymentId, LogKey, RowId, Timestamp},
+    cloud::{Cloud, Pace},
+    domain::{AddressRule, DeploymentId, LogKey, RowId, Timestamp},
     metrics::Metrics,
     store::{Change, Store, StoreError},
 };
 
-/// How often everything is looked at, changed or not: what happens to machines outside our site is seen by this.
-const TICK: Duration = Duration::from_secs(5);
+/// How long after the last change everything is still looked at as often as while something is changing.
+const QUIET: Duration = Duration::from_secs(60);
 /// First pause after a cloud asked for patience.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// How long a step waits after an error of ours before it is tried again.
@@ -64,6 +64,8 @@ pub struct Settings {
     pub callback_url: String,
     /// Instances that are worked on at once.
     pub parallel: usize,
+    /// Where to ask for a project's page instead of its public IP; empty but in tests.
+    pub address_map: Vec<AddressRule>,
 }
 
 /// Turns rows into machines.
@@ -98,8 +100,8 @@ impl Reconciler {
         settings: Settings,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
-            fleet: Fleet::new(cloud.clone()),
-            probe: Probe::new()?,
+            fleet: Fleet::new(cloud.clone(), store.clone()),
+            probe: Probe::new(settings.address_map.clone())?,
             store,
             cloud,
             log_key,
@@ -123,14 +125,16 @@ impl Reconciler {
     pub async fn run(self, shutdown: CancellationToken) {
         let mut changes = self.store.changes();
         let mut queue = Queue::new(self.settings.parallel);
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut tick = Tick::new(self.cloud.pace(), Instant::now());
         loop {
             let due = queue.next_due();
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 change = changes.recv() => match change {
-                    Ok(Change::Instance(row)) => queue.want(row),
+                    Ok(Change::Instance(row)) => {
+                        tick.changed(Instant::now());
+                        queue.want(row);
+                    }
                     // What an instance waits for may have come, however long it was told to wait.
                     Ok(Change::Image(_) | Change::Readiness) | Err(RecvError::Lagged(_)) => {
                         self.want_all_at_once(&mut queue).await;
@@ -138,7 +142,10 @@ impl Reconciler {
                     Ok(Change::ImageLog(_) | Change::Sessions | Change::Fetch(_)) => {}
                     Err(RecvError::Closed) => break,
                 },
-                _ = tick.tick() => self.want_all(&mut queue).await,
+                () = tokio::time::sleep_until(tick.next) => {
+                    tick.passed(queue.is_quiet(), Instant::now());
+                    self.want_all(&mut queue).await;
+                }
                 () = tokio::time::sleep_until(due) => queue.take_due(),
                 Some(done) = queue.tasks.join_next() => {
                     if !matches!(done, Ok((_, Ok(_)))) {
@@ -181,12 +188,14 @@ impl Reconciler {
             Some(id) => self.fleet.see(id, self.needed_since(&work)).await,
             None => Seen::Unknown,
         };
+        let seen = if seen == Seen::Nothing && self.may_still_appear(&work) { Seen::Unknown } else { seen };
         let around = Around {
             now: Timestamp::now(),
             started_at: self.started_at,
             good: self.baker.good_image().await?,
             newest: self.store.newest_image().await?,
             ready: self.store.readiness().is_ready(),
+            gives_addresses: self.cloud.gives_addresses(),
         };
         let action = decide(&work, &seen, &around);
         self.metrics.step(action.name());
@@ -197,8 +206,47 @@ impl Reconciler {
     /// A listing is worth something only if it is newer than the instance's status, and than the
     /// last tick: what a machine does by itself is seen once a tick.
     fn needed_since(&self, work: &crate::store::Work) -> Timestamp {
-        let a_tick_ago = Timestamp(Timestamp::now().0 - TICK.as_millis() as i64);
-        work.instance.status_since.max(a_tick_ago)
+        work.instance.status_since.max(a_tick_ago(&self.cloud))
+    }
+
+    /// Whether the machine was launched so lately that the cloud's listings need not show it yet.
+    fn may_still_appear(&self, work: &crate::store::Work) -> bool {
+        let launched = work.attempt.as_ref().and_then(|attempt| attempt.launched_at);
+        launched.is_some_and(|at| Timestamp::now() < at.plus_seconds(self.cloud.appears_within()))
+    }
+}
+
+/// When a listing was asked for that is just new enough for what machines do by themselves.
+fn a_tick_ago(cloud: &Cloud) -> Timestamp {
+    Timestamp(Timestamp::now().0 - cloud.pace().busy.as_millis() as i64)
+}
+
+/// When everything is looked at, changed or not: what happens to machines outside our site is seen by this. While
+/// nothing changes the pauses grow.
+struct Tick {
+    pace: Pace,
+    pause: Duration,
+    next: Instant,
+    changed: Instant,
+}
+
+impl Tick {
+    fn new(pace: Pace, now: Instant) -> Self {
+        Self { pace, pause: pace.busy, next: now, changed: now }
+    }
+
+    /// Something changed: what follows is looked at closely.
+    fn changed(&mut self, now: Instant) {
+        self.changed = now;
+        self.pause = self.pace.busy;
+        self.next = self.next.min(self.changed + self.pause);
+    }
+
+    /// The tick has come; `quiet` says whether nothing is under way.
+    fn passed(&mut self, quiet: bool, now: Instant) {
+        let calm = quiet && now - self.changed > QUIET;
+        self.pause = if calm { (self.pause * 2).min(self.pace.idle) } else { self.pace.busy };
+        self.next = now + self.pause;
     }
 }
 
@@ -236,6 +284,11 @@ impl Queue {
     /// When the next later step is due; far off where there is none.
     fn next_due(&self) -> Instant {
         self.later.values().min().copied().unwrap_or_else(|| Instant::now() + Duration::from_secs(3600))
+    }
+
+    /// Whether no step is under way or due.
+    fn is_quiet(&self) -> bool {
+        self.wanted.is_empty() && self.busy.is_empty() && self.later.is_empty()
     }
 
     fn take_due(&mut self) {
@@ -287,5 +340,33 @@ impl Queue {
 
     fn at(&mut self, row: RowId, pause: Duration) {
         self.later.insert(row, Instant::now() + pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pauses_grow_while_nothing_changes() {
+        let seconds = Duration::from_secs;
+        let (pace, mut now) =
+            (Pace { busy: seconds(5), idle: seconds(60), between: seconds(2) }, Instant::now());
+        let mut tick = Tick::new(pace, now);
+        tick.passed(true, now);
+        assert_eq!(tick.pause, seconds(5), "it has just begun");
+        now += seconds(61);
+        let pauses: Vec<_> = (0..5)
+            .map(|_| {
+                tick.passed(true, now);
+                tick.pause.as_secs()
+            })
+            .collect();
+        assert_eq!(pauses, [10, 20, 40, 60, 60]);
+        tick.passed(false, now);
+        assert_eq!(tick.pause, seconds(5), "something is under way");
+        tick.passed(true, now);
+        tick.changed(now);
+        assert_eq!(tick.next, now + seconds(5), "a change is looked at soon");
     }
 }

@@ -23,6 +23,8 @@ pub struct Attempt {
     pub created_at: Timestamp,
     /// When the cloud gave the machine's id.
     pub launched_at: Option<Timestamp>,
+    /// The cloud's id of the public IP that the machine keeps, where it has one.
+    pub address: Option<String>,
 }
 
 /// The attempt that is open or has brought the machine, where there is one.
@@ -31,7 +33,7 @@ pub(super) async fn current(
     instance: RowId,
 ) -> Result<Option<Attempt>, StoreError> {
     let row = sqlx::query!(
-        "SELECT id, token, request, sent_at, instance_id, created_at, launched_at FROM attempts
+        "SELECT id, token, request, sent_at, instance_id, created_at, launched_at, address FROM attempts
          WHERE instance = $1 AND state IN ('open', 'launched')",
         instance.0
     )
@@ -46,6 +48,7 @@ pub(super) async fn current(
             instance_id: at.read_opt("instance_id", row.instance_id.as_deref())?,
             created_at: Timestamp(row.created_at),
             launched_at: row.launched_at.map(Timestamp),
+            address: row.address,
         })
     })
     .transpose()
@@ -164,6 +167,91 @@ impl Store {
         tx.commit().await?;
         self.tell(Change::Instance(instance));
         Ok(true)
+    }
+
+    /// Ends an attempt whose place had no room: its deployment waits again, for an attempt in another place. Where the
+    /// instance is not being launched any more only the attempt ends.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempt_elsewhere(&self, token: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let now = Timestamp::now().0;
+        let row = sqlx::query!(
+            "UPDATE attempts SET state = 'refused', refusal = 'elsewhere', ended_at = $2
+             WHERE token = $1 AND state = 'open' RETURNING instance",
+            token,
+            now
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(()) };
+        let instance = RowId(row.instance);
+        if lifecycle::status(&mut tx, instance).await? == Status::Launching {
+            // One that was asked for meanwhile takes its place.
+            sqlx::query!(
+                "UPDATE deployments SET outcome = 'replaced', ended_at = $2
+                 WHERE instance = $1 AND outcome IS NULL AND begun_at IS NOT NULL AND EXISTS (
+                     SELECT 1 FROM deployments d WHERE d.instance = $1 AND d.outcome IS NULL AND d.begun_at IS NULL)",
+                instance.0,
+                now
+            )
+            .execute(&mut *tx)
+            .await?;
+            sqlx::query!(
+                "UPDATE deployments SET begun_at = NULL WHERE instance = $1 AND outcome IS NULL",
+                instance.0
+            )
+            .execute(&mut *tx)
+            .await?;
+            lifecycle::set_status(&mut tx, instance, Status::Requested).await?;
+        }
+        tx.commit().await?;
+        self.tell(Change::Instance(instance));
+        Ok(())
+    }
+
+    /// The subnets that had no room for an instance since then, in the order they were tried in.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn subnets_without_room(
+        &self,
+        instance: RowId,
+        since: Timestamp,
+    ) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT request ->> '$.placement.subnet' AS "subnet: String" FROM attempts
+             WHERE instance = $1 AND refusal = 'elsewhere' AND created_at >= $2 ORDER BY id"#,
+            instance.0,
+            since.0
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows.into_iter().filter_map(|row| row.subnet).collect())
+    }
+
+    /// Notes the public IP that an attempt's machine keeps, by the cloud's id of it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempt_address(&self, token: &str, address: &str, ip: IpAddr) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let ip = ip.to_string();
+        let row = sqlx::query!(
+            "UPDATE attempts SET address = $2 WHERE token = $1 AND state = 'launched' RETURNING instance",
+            token,
+            address
+        )
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else { return Ok(()) };
+        sqlx::query!("UPDATE instances SET public_ip = $2 WHERE id = $1", row.instance, ip)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        self.tell(Change::Instance(RowId(row.instance)));
+        Ok(())
     }
 
     /// Ends an attempt that the cloud definitely refused, or that was never sent; with a failure the

@@ -270,13 +270,41 @@ impl Store {
     /// Where the database fails.
     pub async fn image_lost(&self, id: ImageId) -> Result<(), StoreError> {
         sqlx::query!(
-            "UPDATE images SET state = 'failed', error = 'The cloud has this image no more.'
+            "UPDATE images SET state = 'failed', error = CASE script
+                 WHEN 'given' THEN 'The settings give this image no more.' ELSE 'The cloud has this image no more.' END
              WHERE id = $1 AND state = 'good'",
             id.0
         )
         .execute(&mut *self.writer.statement().await?)
         .await?;
         self.tell(Change::Image(id));
+        Ok(())
+    }
+
+    /// Notes an image that the settings give: it goes before what was baked, while they give it. Silent where it is
+    /// noted already.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn give_image(&self, image: BakedImage<'_>) -> Result<(), StoreError> {
+        let now = Timestamp::now().0;
+        let size = image.size.cast_signed();
+        let row = sqlx::query!(
+            r#"INSERT INTO images (state, script, cloud_ref, base, size, created_at, finished_at)
+             SELECT 'good', 'given', $1, $2, $3, $4, $4 WHERE NOT EXISTS (
+                 SELECT 1 FROM images WHERE script = 'given' AND cloud_ref = $1 AND state = 'good'
+                     AND delete_asked_at IS NULL)
+             RETURNING id AS "id!""#,
+            image.cloud_ref,
+            image.base,
+            size,
+            now
+        )
+        .fetch_optional(&mut *self.writer.statement().await?)
+        .await?;
+        if let Some(row) = row {
+            self.tell(Change::Image(ImageId(row.id)));
+        }
         Ok(())
     }
 
@@ -294,20 +322,24 @@ impl Store {
     }
 
     /// Asks for the end of an image. One transaction decides, as does the one that begins an attempt: so no
-    /// instance is launched from an image that goes. What only has a log is gone with it at once.
+    /// instance is launched from an image that goes. `stood_on` says that machines need their image as long as they
+    /// are there. What only has a log is gone with it at once.
     ///
     /// # Errors
     /// Where the database fails.
-    pub async fn want_image_deleted(&self, id: ImageId) -> Result<ImageDeletion, StoreError> {
+    pub async fn want_image_deleted(&self, id: ImageId, stood_on: bool) -> Result<ImageDeletion, StoreError> {
         let mut tx = self.begin().await?;
         let row = sqlx::query!(
             r#"SELECT state, cloud_ref, delete_asked_at, deleted_at,
-                    id IS (SELECT max(id) FROM images WHERE state = 'good' AND delete_asked_at IS NULL)
+                    id IS (SELECT id FROM images WHERE state = 'good' AND delete_asked_at IS NULL
+                           ORDER BY script = 'given' DESC, id DESC LIMIT 1)
                         AS "newest_good!: bool",
-                    (SELECT count(*) FROM attempts a WHERE a.image_id = images.id AND a.state IN ('open', 'launched'))
+                    (SELECT count(*) FROM attempts a WHERE a.image_id = images.id
+                        AND (a.state = 'open' OR (a.state = 'launched' AND $2)))
                         AS "instances!: i64"
              FROM images WHERE id = $1"#,
-            id.0
+            id.0,
+            stood_on
         )
         .fetch_optional(&mut *tx)
         .await?;
@@ -432,11 +464,14 @@ impl Store {
     /// Where the database fails.
     pub async fn newest_good_image(&self) -> Result<Option<Image>, StoreError> {
         let read = async {
-            images!("WHERE i.state = 'good' AND i.delete_asked_at IS NULL ORDER BY i.id DESC LIMIT 1")
-                .fetch_optional(&self.readers)
-                .await?
-                .map(ImageRow::read)
-                .transpose()
+            images!(
+                "WHERE i.state = 'good' AND i.delete_asked_at IS NULL
+                 ORDER BY i.script = 'given' DESC, i.id DESC LIMIT 1"
+            )
+            .fetch_optional(&self.readers)
+            .await?
+            .map(ImageRow::read)
+            .transpose()
         };
         self.kept(&self.memos.newest_good_image, (), read).await
     }

@@ -10,7 +10,7 @@ use super::{
     error::{At, to_json},
     instances::instances,
 };
-use crate::domain::{Deployment, DeploymentId, Failure, Instance, RowId, Status, Timestamp};
+use crate::domain::{Deployment, DeploymentId, Failure, Instance, InstanceId, RowId, Status, Timestamp};
 
 /// All that decides what is to be done about an instance.
 #[derive(Clone, Debug)]
@@ -99,6 +99,20 @@ pub(super) async fn fail_open(
         json,
         now,
         all
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}
+
+/// Ends the attempt whose machine is gone: its token is spent.
+async fn spend_attempt(tx: &mut SqliteConnection, instance: RowId) -> Result<(), StoreError> {
+    let now = Timestamp::now().0;
+    sqlx::query!(
+        "UPDATE attempts SET state = 'spent', ended_at = $2
+         WHERE instance = $1 AND state IN ('open', 'launched')",
+        instance.0,
+        now
     )
     .execute(&mut *tx)
     .await?;
@@ -323,6 +337,39 @@ impl Store {
         Ok(())
     }
 
+    /// The cloud gave a machine's id and never showed it: its attempt is spent, and the instance has failed by `why`
+    /// without a machine.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn machine_lost(&self, instance: RowId, why: &Failure) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        spend_attempt(&mut tx, instance).await?;
+        fail_open(&mut tx, instance, Open::Running, why).await?;
+        sqlx::query!("UPDATE instances SET instance_id = NULL, public_ip = NULL WHERE id = $1", instance.0)
+            .execute(&mut *tx)
+            .await?;
+        set_failed(&mut tx, instance, why).await?;
+        tx.commit().await?;
+        self.tell(Change::Instance(instance));
+        Ok(())
+    }
+
+    /// The machines that instances have.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn machine_ids(&self) -> Result<Vec<InstanceId>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT id, instance_id AS "machine!" FROM instances WHERE instance_id IS NOT NULL"#
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        rows.into_iter()
+            .map(|row| At { table: "instances", row: row.id }.read("instance_id", &row.machine))
+            .collect()
+    }
+
     /// The machine is gone: its attempt is spent, what ran on it has failed by `why`, and the
     /// instance is terminated. What waits goes on waiting where the instance is wanted up and serving.
     ///
@@ -331,14 +378,7 @@ impl Store {
     pub async fn machine_gone(&self, instance: RowId, why: &Failure) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let now = Timestamp::now().0;
-        sqlx::query!(
-            "UPDATE attempts SET state = 'spent', ended_at = $2
-             WHERE instance = $1 AND state IN ('open', 'launched')",
-            instance.0,
-            now
-        )
-        .execute(&mut *tx)
-        .await?;
+        spend_attempt(&mut tx, instance).await?;
         fail_open(&mut tx, instance, Open::Running, why).await?;
         sqlx::query!(
             "UPDATE deployments SET outcome = 'replaced', ended_at = coalesce(ended_at, $2)

@@ -43,6 +43,12 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether machines need their golden image as long as they are there: one on this host stands on it, and one of
+    /// EC2 has a disk of its own.
+    pub(super) fn machines_need_images(&self) -> bool {
+        self.cloud == "local"
+    }
+
     /// Whether the samples are served now.
     pub(super) fn serves_samples(&self) -> bool {
         self.serves_samples.load(Ordering::Relaxed)

@@ -159,7 +159,7 @@ async fn age(app: &App) {
     let leaving = begin(BAKE).await;
     end(leaving, "img-20261002").await;
     end(begin(BAKE).await, "img-20261003").await;
-    store.want_image_deleted(leaving).await.unwrap();
+    store.want_image_deleted(leaving, true).await.unwrap();
     sql(app, "UPDATE images SET finished_at = finished_at - 36 * 86400000, script = 'another' WHERE id < 5");
     sql(app, "UPDATE images SET finished_at = finished_at - 36 * 86400000 WHERE id = 5");
 }

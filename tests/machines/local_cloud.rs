@@ -77,8 +77,8 @@ async fn a_machine_lives_from_its_launch_to_its_end_and_leaves_nothing() {
     assert_eq!(machine, two);
     assert_eq!(only(&host).await, machine);
     assert_eq!(
-        (machine.state, machine.token.as_str(), machine.instance.as_str()),
-        (MachineState::Running, request.token.as_str(), "shop")
+        (machine.state, machine.token.as_str(), machine.instance.as_ref().map(|name| name.as_str())),
+        (MachineState::Running, request.token.as_str(), Some("shop"))
     );
     let first_ip = machine.public_ip.unwrap();
     assert!(page(first_ip).await.ends_with("hello from shop\n"));

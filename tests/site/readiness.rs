@@ -93,6 +93,7 @@ async fn what_waits_for_the_cure_goes_on_by_itself() {
         site: app.store.site().await.unwrap(),
         callback_url: app.callback.clone(),
         parallel: 2,
+        address_map: Vec::new(),
     };
     let reconciler = Reconciler::new(app.store.clone(), cloud, app.log_key.clone(), baker, settings).unwrap();
     let running = tokio::spawn(reconciler.with_metrics(app.site.metrics().clone()).run(app.shutdown.clone()));

@@ -239,7 +239,7 @@ fn describe(place: &Place<'_>, id: &InstanceId, record: Record, look: &Look) -> 
     Ok(Machine {
         id: id.clone(),
         token: record.token,
-        instance: record.instance,
+        instance: Some(record.instance),
         state,
         public_ip: address.map(Into::into),
     })

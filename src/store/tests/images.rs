@@ -46,8 +46,8 @@ async fn the_old_image_serves_until_the_new_one_is_good() {
     store.want_bake(mira.id, "digest").await.unwrap();
     let new = store.begin_image("digest").await.unwrap();
     assert_eq!(store.newest_good_image().await.unwrap().unwrap().id, old);
-    assert_eq!(store.want_image_deleted(old).await.unwrap(), ImageDeletion::NewestGood);
-    assert_eq!(store.want_image_deleted(new).await.unwrap(), ImageDeletion::Baking);
+    assert_eq!(store.want_image_deleted(old, true).await.unwrap(), ImageDeletion::NewestGood);
+    assert_eq!(store.want_image_deleted(new, true).await.unwrap(), ImageDeletion::Baking);
     store.end_image(new, Ok(BakedImage { cloud_ref: "img-2", base: "b", size: 881 })).await.unwrap();
     let newest = store.newest_good_image().await.unwrap().unwrap();
     assert_eq!((newest.id, newest.size), (new, Some(881)));
@@ -61,17 +61,17 @@ async fn an_image_goes_where_nothing_stands_on_it_and_what_came_of_it_is_kept() 
     store.end_image(stands_on, Ok(BakedImage { cloud_ref: "img-1", base: "b", size: 5 })).await.unwrap();
     store.append_image_log(stands_on, b"::ec done\n").await.unwrap();
     good(&store, "img-2").await;
-    assert_eq!(store.want_image_deleted(stands_on).await.unwrap(), ImageDeletion::InUse(1));
+    assert_eq!(store.want_image_deleted(stands_on, true).await.unwrap(), ImageDeletion::InUse(1));
     assert_eq!(store.instances_by_image().await.unwrap().get(&stands_on), Some(&1));
-    assert_eq!(store.want_image_deleted(ImageId(99)).await.unwrap(), ImageDeletion::Missing);
+    assert_eq!(store.want_image_deleted(ImageId(99), true).await.unwrap(), ImageDeletion::Missing);
 
     store.want(row, Wanted::Absent).await.unwrap();
     store.set_status(row, Status::Terminating).await.unwrap();
-    assert_eq!(store.want_image_deleted(stands_on).await.unwrap(), ImageDeletion::InUse(1));
+    assert_eq!(store.want_image_deleted(stands_on, true).await.unwrap(), ImageDeletion::InUse(1));
     let why = Failure { step: None, message: "gone".into() };
     store.machine_gone(row, &why).await.unwrap();
-    assert_eq!(store.want_image_deleted(stands_on).await.unwrap(), ImageDeletion::Wanted);
-    assert_eq!(store.want_image_deleted(stands_on).await.unwrap(), ImageDeletion::Wanted);
+    assert_eq!(store.want_image_deleted(stands_on, true).await.unwrap(), ImageDeletion::Wanted);
+    assert_eq!(store.want_image_deleted(stands_on, true).await.unwrap(), ImageDeletion::Wanted);
     assert!(store.image(stands_on).await.unwrap().unwrap().leaving);
 
     // The cloud refuses: it is there as before, and says why.
@@ -83,7 +83,7 @@ async fn an_image_goes_where_nothing_stands_on_it_and_what_came_of_it_is_kept() 
     store.image_deleted(stands_on).await.unwrap();
     assert!(store.image(stands_on).await.unwrap().is_some(), "nobody asks for it any more");
 
-    store.want_image_deleted(stands_on).await.unwrap();
+    store.want_image_deleted(stands_on, true).await.unwrap();
     store.image_deleted(stands_on).await.unwrap();
     store.image_deleted(stands_on).await.unwrap();
     assert_eq!(store.image(stands_on).await.unwrap(), None);
@@ -101,16 +101,16 @@ async fn nothing_is_launched_from_an_image_that_goes() {
     let row = store.instance(&submitted.name).await.unwrap().unwrap().instance.row;
     let (old, new) = (good(&store, "img-1").await, good(&store, "img-2").await);
     // Whoever is first wins: here the one who deletes.
-    store.want_image_deleted(old).await.unwrap();
+    store.want_image_deleted(old, true).await.unwrap();
     store.begin_attempt(row, submitted.deployment, old, "first", "{}").await.unwrap();
     let work = store.work(row).await.unwrap().unwrap();
     assert!(work.attempt.is_none() && work.queued.is_some(), "it waits for another look");
     store.begin_attempt(row, submitted.deployment, new, "second", "{}").await.unwrap();
     // And here the launch, of which nothing is known yet.
     good(&store, "img-3").await;
-    assert_eq!(store.want_image_deleted(new).await.unwrap(), ImageDeletion::InUse(1));
+    assert_eq!(store.want_image_deleted(new, true).await.unwrap(), ImageDeletion::InUse(1));
     store.attempt_refused("second", None).await.unwrap();
-    assert_eq!(store.want_image_deleted(new).await.unwrap(), ImageDeletion::Wanted);
+    assert_eq!(store.want_image_deleted(new, true).await.unwrap(), ImageDeletion::Wanted);
 }
 
 #[tokio::test]
@@ -119,9 +119,13 @@ async fn a_failed_bake_goes_at_once_with_its_log() {
     let failed = store.begin_image("digest").await.unwrap();
     store.append_image_log(failed, b"no mirror\n").await.unwrap();
     store.end_image(failed, Err("The image script failed at update (exit code 100).")).await.unwrap();
-    assert_eq!(store.want_image_deleted(failed).await.unwrap(), ImageDeletion::Wanted);
+    assert_eq!(store.want_image_deleted(failed, true).await.unwrap(), ImageDeletion::Wanted);
     assert!(store.images().await.unwrap().is_empty() && store.images_to_delete().await.unwrap().is_empty());
     assert!(store.image_log(failed).await.unwrap().is_empty());
     assert_eq!(store.newest_image().await.unwrap(), None);
-    assert_eq!(store.want_image_deleted(failed).await.unwrap(), ImageDeletion::Wanted, "a double click");
+    assert_eq!(
+        store.want_image_deleted(failed, true).await.unwrap(),
+        ImageDeletion::Wanted,
+        "a double click"
+    );
 }

@@ -38,6 +38,8 @@ pub struct Row {
     newest: bool,
     /// How many instances stand on it.
     standing: u32,
+    /// Whether those need it as long as they are there.
+    stood_on: bool,
 }
 
 impl Row {
@@ -80,7 +82,13 @@ impl Row {
 
     /// Whether this program would bake the same.
     pub fn script_is(&self) -> &'static str {
-        if self.image.script == user_data::image_digest() { "current" } else { "older script" }
+        if self.image.is_given() {
+            "by the settings"
+        } else if self.image.script == user_data::image_digest() {
+            "current"
+        } else {
+            "older script"
+        }
     }
 
     /// How many instances stand on it; nothing where it is no image.
@@ -96,7 +104,7 @@ impl Row {
 
     /// Whether nothing is in the way of deleting it.
     pub fn can_be_deleted(&self) -> bool {
-        !self.is_baking() && !self.image.leaving && !self.newest && self.standing == 0
+        !self.is_baking() && !self.image.leaving && !self.newest && (self.standing == 0 || !self.stood_on)
     }
 }
 
@@ -125,6 +133,7 @@ impl ImagesView {
         let row = |image: Image| Row {
             newest: newest == Some(image.id),
             standing: standing.get(&image.id).copied().unwrap_or_default(),
+            stood_on: visit.site.settings.machines_need_images(),
             image,
         };
         Ok(Self {
@@ -189,26 +198,30 @@ async fn delete(
     _form: CheckedForm<NoFields>,
 ) -> Result<Response, WebError> {
     let id = read_id(&number)?;
-    let refusal = match visit.site.store.want_image_deleted(id).await? {
-        ImageDeletion::Missing => return Err(WebError::NotFound),
-        ImageDeletion::Wanted => {
-            tracing::info!(image = %id, by = %visit.user.username, "an image is to be deleted");
-            return Ok(Redirect::to("/images").into_response());
-        }
-        ImageDeletion::Baking => format!("{} is being baked. Wait for its end.", named(id)),
-        ImageDeletion::NewestGood => {
-            format!("{} is the newest good one, from which instances boot. Bake a new one first.", named(id))
-        }
-        ImageDeletion::InUse(instances) => format!(
-            "{} is needed: {} on it, also where stopped. Terminate first what stands on it.",
-            named(id),
-            if instances == 1 {
-                "1 instance stands".to_owned()
-            } else {
-                count(instances, "instance") + " stand"
+    let refusal =
+        match visit.site.store.want_image_deleted(id, visit.site.settings.machines_need_images()).await? {
+            ImageDeletion::Missing => return Err(WebError::NotFound),
+            ImageDeletion::Wanted => {
+                tracing::info!(image = %id, by = %visit.user.username, "an image is to be deleted");
+                return Ok(Redirect::to("/images").into_response());
             }
-        ),
-    };
+            ImageDeletion::Baking => format!("{} is being baked. Wait for its end.", named(id)),
+            ImageDeletion::NewestGood => {
+                format!(
+                    "{} is the newest good one, from which instances boot. Bake a new one first.",
+                    named(id)
+                )
+            }
+            ImageDeletion::InUse(instances) => format!(
+                "{} is needed: {} on it, also where stopped. Terminate first what stands on it.",
+                named(id),
+                if instances == 1 {
+                    "1 instance stands".to_owned()
+                } else {
+                    count(instances, "instance") + " stand"
+                }
+            ),
+        };
     let mut view = ImagesView::of(&visit).await?;
     view.refusal = Some(refusal);
     answer(&visit, StatusCode::CONFLICT, view).await
