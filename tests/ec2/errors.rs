@@ -23,24 +23,90 @@ const ERRORS: [(u16, &str, &str, &str, Then); 20] = [
         "not allowed iam:PassRole",
         Then::Fails,
     ),
-    (403, "UnauthorizedOperation", "You are not authorized to perform this operation.", "not allowed ec2:RunInstances", Then::Fails),
-    (401, "AuthFailure", "AWS was not able to validate the provided access credentials", "does not accept this site's credentials", Then::Fails),
+    (
+        403,
+        "UnauthorizedOperation",
+        "You are not authorized to perform this operation.",
+        "not allowed ec2:RunInstances",
+        Then::Fails,
+    ),
+    (
+        401,
+        "AuthFailure",
+        "AWS was not able to validate the provided access credentials",
+        "does not accept this site's credentials",
+        Then::Fails,
+    ),
     (400, "RequestExpired", "Request has expired.", "credentials of AWS have expired", Then::Waits),
-    (400, "OptInRequired", "You are not subscribed to this service.", "cannot use this service yet", Then::Fails),
+    (
+        400,
+        "OptInRequired",
+        "You are not subscribed to this service.",
+        "cannot use this service yet",
+        Then::Fails,
+    ),
     (400, "InvalidAMIID.NotFound", "The image id '[ami-0]' does not exist", "GOLDEN_AMI", Then::Fails),
-    (400, "VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of 16 allows", "Service Quotas", Then::Fails),
-    (400, "InstanceLimitExceeded", "You have requested more instances (1) than your current instance limit of 0 allows", "Service Quotas", Then::Fails),
+    (
+        400,
+        "VcpuLimitExceeded",
+        "You have requested more vCPU capacity than your current vCPU limit of 16 allows",
+        "Service Quotas",
+        Then::Fails,
+    ),
+    (
+        400,
+        "InstanceLimitExceeded",
+        "You have requested more instances (1) than your current instance limit of 0 allows",
+        "Service Quotas",
+        Then::Fails,
+    ),
     (503, "RequestLimitExceeded", "Request limit exceeded.", "takes no more requests", Then::Waits),
-    (400, "IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent", "Choose Try again", Then::Fails),
-    (400, "IdempotentInstanceTerminated", "The instance is terminated", "terminated outside this site", Then::Fails),
+    (
+        400,
+        "IdempotentParameterMismatch",
+        "Arguments on this idempotent request are inconsistent",
+        "Choose Try again",
+        Then::Fails,
+    ),
+    (
+        400,
+        "IdempotentInstanceTerminated",
+        "The instance is terminated",
+        "terminated outside this site",
+        Then::Fails,
+    ),
     (400, "InvalidParameterValue", "User data is limited to 16384 bytes", "16 KB", Then::Fails),
-    (400, "InvalidParameterValue", "Invalid value 't9.huge' for InstanceType.", "INSTANCE_TYPES", Then::Fails),
-    (400, "InvalidParameterValue", "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name", "INSTANCE_PROFILE", Then::Fails),
+    (
+        400,
+        "InvalidParameterValue",
+        "Invalid value 't9.huge' for InstanceType.",
+        "INSTANCE_TYPES",
+        Then::Fails,
+    ),
+    (
+        400,
+        "InvalidParameterValue",
+        "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+        "INSTANCE_PROFILE",
+        Then::Fails,
+    ),
     (400, "InvalidSubnetID.NotFound", "The subnet ID 'subnet-0' does not exist", "SUBNET_IDS", Then::Fails),
-    (400, "InvalidGroup.NotFound", "The security group 'sg-0' does not exist", "SECURITY_GROUP_IDS", Then::Fails),
+    (
+        400,
+        "InvalidGroup.NotFound",
+        "The security group 'sg-0' does not exist",
+        "SECURITY_GROUP_IDS",
+        Then::Fails,
+    ),
     (400, "InvalidKeyPair.NotFound", "The key pair 'x' does not exist", "KEY_PAIR", Then::Fails),
     (500, "InternalError", "An internal error has occurred", "failure of its own", Then::Waits),
-    (503, "Unavailable", "The server is overloaded and can't handle the request.", "failure of its own", Then::Waits),
+    (
+        503,
+        "Unavailable",
+        "The server is overloaded and can't handle the request.",
+        "failure of its own",
+        Then::Waits,
+    ),
     (400, "SomethingNew", "This is not known yet.", "This is not known yet. (SomethingNew)", Then::Fails),
 ];
 
@@ -107,10 +173,13 @@ async fn a_site_without_credentials_says_so_and_loses_nothing() {
     says(&world, "no credentials of AWS").await;
     assert!(world.account.machines().await.is_empty());
     world.site.kill();
-    world.site.restart_with(&[
-        ("AWS_ACCESS_KEY_ID", crate::site::ACCESS_KEY),
-        ("AWS_SECRET_ACCESS_KEY", crate::site::SECRET_KEY),
-    ]).await;
+    world
+        .site
+        .restart_with(&[
+            ("AWS_ACCESS_KEY_ID", crate::site::ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", crate::site::SECRET_KEY),
+        ])
+        .await;
     world.launched("shop").await;
 }
 

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
-    lifecycle::subnet,
     proxy::{call::Call, faults::Fault},
     site::World,
 };
@@ -49,13 +48,16 @@ async fn whatever_becomes_of_a_launch_and_its_reply_there_is_one_machine() {
 async fn where_a_subnet_has_no_room_another_is_asked_with_a_new_token() {
     let world = World::start().await;
     let full = world.account.subnets[..2].to_vec();
-    let message = "We currently do not have sufficient t3.small capacity in the Availability Zone you requested.";
+    let message =
+        "We currently do not have sufficient t3.small capacity in the Availability Zone you requested.";
     let no_room = Fault::answer(500, "InsufficientInstanceCapacity", message);
-    world.proxy.fault_only("RunInstances", 100, no_room, move |call| full.iter().any(|full| full == subnet(call)));
+    world
+        .proxy
+        .fault_only("RunInstances", 100, no_room, move |call| full.iter().any(|full| full == call.subnet()));
     world.deploy("shop").await;
     let id = world.launched("shop").await;
     let calls = world.proxy.calls_of("RunInstances");
-    let subnets: Vec<_> = calls.iter().map(|call| subnet(call).to_owned()).collect();
+    let subnets: Vec<_> = calls.iter().map(|call| call.subnet().to_owned()).collect();
     assert_eq!(subnets, world.account.subnets);
     let tokens: BTreeSet<_> = calls.iter().map(|call| call.param("ClientToken")).collect();
     assert_eq!(tokens.len(), 3, "a token is bound to its zone");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::InstanceStateName;
 
-use crate::{database::Stop, lifecycle, proxy::faults::Gate, site::World};
+use crate::{database::Stop, proxy::faults::Gate, site::World};
 
 /// Times at each point.
 const ROUNDS: u32 = 10;
@@ -57,7 +57,12 @@ async fn kill_at(world: &mut World, point: Point, name: &str, round: u32) -> Opt
             let of = |call: &crate::proxy::call::Call| {
                 call.tags("instance").get("ec-deployer:instance").is_some_and(|instance| instance == name)
             };
-            while !world.proxy.calls_of("RunInstances").iter().any(|call| of(call) && call.status == Some(200)) {
+            while !world
+                .proxy
+                .calls_of("RunInstances")
+                .iter()
+                .any(|call| of(call) && call.status == Some(200))
+            {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
@@ -143,8 +148,7 @@ async fn assert_is_the_one(world: &World, name: &str, status: &str, id: Option<&
     }
     let calls = world.proxy.calls_of("RunInstances");
     let of_name = calls.iter().filter(|call| call.tags("instance")["ec-deployer:instance"] == name);
-    let mut requests: Vec<_> =
-        of_name.map(|call| (call.params.clone(), lifecycle::subnet(call).to_owned())).collect();
+    let mut requests: Vec<_> = of_name.map(|call| call.params.clone()).collect();
     requests.dedup();
     assert!(requests.len() <= 1, "{name}: every repetition is the same to the byte");
 }

@@ -18,8 +18,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Reads the user data of a machine as cloud-init does.
     pub async fn boot(account: &Account, id: &str) -> Self {
+        Self::with(Self::read(account, id).await)
+    }
+
+    /// The user data of a machine as cloud-init reads it.
+    pub async fn read(account: &Account, id: &str) -> String {
         let data = account.user_data(id).await;
         let mut script = String::new();
         if data.starts_with(&[0x1f, 0x8b]) {
@@ -27,14 +31,17 @@ impl Machine {
         } else {
             script = String::from_utf8(data).unwrap();
         }
-        Self::with(script)
+        script
     }
 
     /// A machine that has a script by another way.
     pub fn with(script: String) -> Self {
         assert!(script.starts_with("#!/bin/bash\n"), "{script}");
-        let log =
-            format!("{}/deployments/{}/log", value(&script, "EC_CALLBACK_URL"), value(&script, "EC_DEPLOYMENT"));
+        let log = format!(
+            "{}/deployments/{}/log",
+            value(&script, "EC_CALLBACK_URL"),
+            value(&script, "EC_DEPLOYMENT")
+        );
         Self { script, log, client: Client::builder().no_proxy().build().unwrap(), size: 0 }
     }
 

@@ -6,6 +6,7 @@
 //! page server of the test instead.
 
 mod account;
+mod bake;
 mod database;
 mod errors;
 mod faults;

@@ -11,7 +11,11 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn the_log_has_no_credentials_and_no_user_data() {
     let world = World::start_with(&[("RUST_LOG", "trace")]).await;
-    world.proxy.fault("RunInstances", 1, Fault::answer(500, "InternalError", "An internal error has occurred"));
+    world.proxy.fault(
+        "RunInstances",
+        1,
+        Fault::answer(500, "InternalError", "An internal error has occurred"),
+    );
     world.proxy.fault("RunInstances", 1, Fault::DropReply);
     world.deploy("shop").await;
     let id = world.launched("shop").await;

@@ -62,7 +62,8 @@ impl World {
         let pages = Pages::start().await;
         let repositories = open_directory();
         let prepared = repositories.path().to_owned();
-        let samples = tokio::task::spawn_blocking(move || Samples::prepare(&prepared).unwrap()).await.unwrap();
+        let samples =
+            tokio::task::spawn_blocking(move || Samples::prepare(&prepared).unwrap()).await.unwrap();
         let git = Serving::start(samples.router()).await;
         let port = free_port();
         let mut environment: BTreeMap<String, String> = [
@@ -119,9 +120,10 @@ impl World {
     pub async fn machines_of(&self, name: &str) -> Vec<String> {
         let machines = self.account.machines().await;
         let named = machines.into_iter().filter(|machine| {
-            machine.tags().iter().any(|tag| {
-                (tag.key(), tag.value()) == (Some("ec-deployer:instance"), Some(name))
-            })
+            machine
+                .tags()
+                .iter()
+                .any(|tag| (tag.key(), tag.value()) == (Some("ec-deployer:instance"), Some(name)))
         });
         named.filter_map(|machine| machine.instance_id).collect()
     }
@@ -213,7 +215,9 @@ impl Drop for Site {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = self.log();
-            let tail: Vec<_> = log.lines().rev().take(60).collect();
+            // People who wait for something ask for nothing else.
+            let lines = log.lines().filter(|line| !line.contains("/info"));
+            let tail: Vec<_> = lines.rev().take(60).collect();
             eprintln!("the site's log ends:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
         }
     }

@@ -59,6 +59,12 @@ impl Call {
         (1..).map_while(|n| self.params.get(&format!("{name}.{n}")).cloned()).collect()
     }
 
+    /// The subnet that a launch names, by itself or with its interface.
+    pub fn subnet(&self) -> &str {
+        let of_interface = self.param("NetworkInterface.1.SubnetId");
+        if of_interface.is_empty() { self.param("SubnetId") } else { of_interface }
+    }
+
     /// The tags that a launch or a creation puts on resources of a kind.
     pub fn tags(&self, kind: &str) -> BTreeMap<String, String> {
         let specification = (1..)

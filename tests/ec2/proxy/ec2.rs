@@ -115,7 +115,7 @@ impl Inner {
             return self.launch(call).await.0;
         }
         // The token is bound to the zone that the request names.
-        let key = (token.to_owned(), self.zone(call.param("SubnetId")).await);
+        let key = (token.to_owned(), self.zone(call.subnet()).await);
         let mut launches = self.known.launches.lock().await;
         if let Some(known) = launches.get(&key) {
             if known.params != call.params {
@@ -229,6 +229,10 @@ impl Inner {
                 leaves.push(id.clone());
             }
         }
+        // moto fails where a machine is terminated that is: its interface is gone already.
+        if doing.is_empty() && leaves.is_empty() && !ids.is_empty() && self.all_known(&ids).await {
+            return terminated_already(&ids);
+        }
         let reply = self.ask(&call.action, &call.params).await;
         if reply.status == 200 {
             let behaviour = self.behaviour.lock().unwrap().clone();
@@ -326,6 +330,15 @@ impl Inner {
         state.unwrap_or_default()
     }
 
+    async fn all_known(&self, ids: &[String]) -> bool {
+        for id in ids {
+            if self.state(id).await.is_empty() {
+                return false;
+            }
+        }
+        true
+    }
+
     async fn zone(&self, subnet: &str) -> String {
         if let Some(zone) = self.known.zones.lock().unwrap().get(subnet) {
             return zone.clone();
@@ -351,6 +364,25 @@ fn one(name: &str, value: &str) -> BTreeMap<String, String> {
 
 fn not_found(call: &Call, id: &str) -> Reply {
     call.error(400, "InvalidInstanceID.NotFound", &format!("The instance ID '{id}' does not exist"))
+}
+
+/// Terminating what is terminated succeeds.
+fn terminated_already(ids: &[String]) -> Reply {
+    let state = "<code>48</code><name>terminated</name>";
+    let items: String = ids
+        .iter()
+        .map(|id| {
+            format!(
+                "<item><instanceId>{id}</instanceId><currentState>{state}</currentState><previousState>{state}</previousState></item>"
+            )
+        })
+        .collect();
+    answer_xml(
+        200,
+        &format!(
+            "<TerminateInstancesResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\"><requestId>proxy</requestId><instancesSet>{items}</instancesSet></TerminateInstancesResponse>"
+        ),
+    )
 }
 
 fn error_of(xml: &Element) -> (String, String) {
