@@ -27,7 +27,7 @@ check ./scripts/sqlx.sh --check
 
 # One at a time: a machine that boots and deploys keeps two cores busy.
 failed=0
-check cargo test --locked --lib --bins --test site --test browser 2>&1 | tee "$scratch/log" || failed=1
+check cargo test --locked --lib --bins --test site --test browser --test ec2 2>&1 | tee "$scratch/log" || failed=1
 check cargo test --locked "${as_root[@]}" --test machines -- --test-threads=1 2>&1 | tee -a "$scratch/log" || failed=1
 
 echo
