@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that are missing: `setup.sh run` for the site with machines on this
-# host, `setup.sh test` for all checks and tests besides, `setup.sh bench` for the measurements. Does nothing,
+# host, `setup.sh ec2` for the site alone, `setup.sh test` for all checks and tests besides, `setup.sh bench` for the measurements. Does nothing,
 # quickly, where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,9 +15,12 @@ axe=${CARGO_TARGET_DIR:-target}/axe-$axe_version/axe.min.js
 moto_version=5.2.5
 moto=${CARGO_TARGET_DIR:-target}/moto-$moto_version
 
-run=(
+site=(
     build-essential # C compiler: SQLite is built into the program
     ca-certificates git
+)
+run=(
+    "${site[@]}"
     mmdebstrap systemd-container iproute2 iptables util-linux # local machines
 )
 
@@ -72,6 +75,7 @@ command -v cargo >/dev/null || {
 
 case ${1:-run} in
 run) packages=("${run[@]}") ;;
+ec2) packages=("${site[@]}") ;;
 test)
     packages=("${run[@]}" shellcheck sqlite3)
     if ! command -v chromedriver >/dev/null; then
@@ -85,7 +89,7 @@ test)
     ;;
 bench) packages=("${run[@]}" sqlite3 wrk) ;;
 *)
-    echo "usage: setup.sh run|test|bench" >&2
+    echo "usage: setup.sh run|ec2|test|bench" >&2
     exit 2
     ;;
 esac

@@ -345,6 +345,21 @@ impl Cloud {
         }
     }
 
+    /// Reboots a running machine; its disk and its public IP stay.
+    ///
+    /// # Errors
+    /// Where the cloud refuses, or there is no such machine of this site.
+    pub async fn reboot(&self, id: &InstanceId) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => {
+                local.stop(id).await?;
+                local.start(id).await
+            }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.reboot(id).await,
+        }
+    }
+
     /// Terminates a machine with all that is on it; one that is gone already is no error. It is gone once listings say
     /// so.
     ///
