@@ -3,6 +3,10 @@
 //! All but the block is the same for everyone and is kept as files that shellcheck and Python can read:
 //! `scripts/lib.sh`, the scripts and the programs in `user_data/`. No value from outside is put into
 //! their text: it reaches them as a shell variable, single-quoted, and travels on in the environment.
+//!
+//! A deployment's script brings along only the programs that its log needs, since EC2 takes 16 KB of user data. It asks
+//! the site for the others in its first step, and knows them by their digest: neither an old golden image nor another
+//! version of the site gives it programs that it was not made with.
 
 mod block;
 
