@@ -108,9 +108,9 @@ apt_get() {
     -o Dpkg::Options::=--force-unsafe-io "$@"
 }
 
-# Whether this machine is one of EC2.
+# Whether this machine is one of EC2: cloud-id says aws, aws-china or aws-gov there.
 on_ec2() {
-  [[ $(timeout 20 cloud-id 2>/dev/null || true) == aws ]]
+  [[ $(timeout 20 cloud-id 2>/dev/null || true) == aws* ]]
 }
 
 # The user that the project's code runs as, and the directories of the machine that outlive releases.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that are missing: `setup.sh run` for the site with machines on this
-# host, `setup.sh ec2` for the site alone, `setup.sh test` for all checks and tests besides, `setup.sh bench` for the measurements. Does nothing,
-# quickly, where all is there.
+# host, `setup.sh ec2` for the site alone, `setup.sh test` for all checks and tests besides, `setup.sh bench` for
+# the measurements. Does nothing, quickly, where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

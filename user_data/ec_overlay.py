@@ -35,21 +35,33 @@ def _slashes(url, fallback):
     return "/%s/" % url.strip("/") if url.strip("/") else fallback
 
 
-def _hosts():
+def _names():
+    """Every name and address of the machine now."""
     with open("/etc/ec-deployer/hosts") as file:
-        return file.read().split()
+        return ["[%s]" % host if ":" in host else host for host in file.read().split()]
 
 
-def _in_url(host):
-    return "[%s]" % host if ":" in host else host
+class _Hosts(list):
+    """Hosts, and the machine's names at the moment somebody asks: on EC2 it may get another address while the
+    project runs, which is no reason to start it anew."""
+
+    def __init__(self, hosts):
+        super().__init__([*hosts, *_names()])
+        self._hosts = hosts
+
+    def __iter__(self):
+        yield from self._hosts
+        yield from _names()
+
+    def __contains__(self, host):
+        return any(host == known for known in self)
 
 
-# Where it is reached. Every name and address of the machine, read anew at each start.
-_names = [_in_url(host) for host in _hosts()]
-ALLOWED_HOSTS = [*_own.get("ALLOWED_HOSTS", []), *_names, "localhost", "127.0.0.1", "[::1]"]
+# Where it is reached. What comes from a page of the same address needs no word in the second.
+ALLOWED_HOSTS = _Hosts([*_own.get("ALLOWED_HOSTS", []), "localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = [
     *_own.get("CSRF_TRUSTED_ORIGINS", []),
-    *(scheme + name for name in _names for scheme in ("http://", "https://")),
+    *(scheme + name for name in _names() for scheme in ("http://", "https://")),
 ]
 # nginx sets this header whatever a visitor sends, and passes the visitor's Host on.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")

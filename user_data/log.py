@@ -6,18 +6,31 @@ unfinished line is ended before a mark. What comes is written at once.
 """
 
 import os
+import select
 import sys
+import time
 
 HEAD = 8 << 20  # Bytes of a log that are kept whole, half of what the site takes; after them only
 TAIL = 128 << 10  # so many before each mark, so that marks and the reason of a failure always arrive.
+CONSOLE = 3  # Seconds that a console may take for a mark: a serial line is slow, one that nobody reads stands still.
 
 
 def console(line):
-    """Marks also go to the machine's console, which the cloud keeps for when nothing else is heard."""
+    """Marks also go to the machine's console, which the cloud keeps for when nothing else is heard.
+
+    Others write there too. A mark begins a line whatever they left unfinished; the last one, by which a bake is
+    known to be good, comes twice, since the kernel may speak in the middle of it.
+    """
+    data = b"\n" + line * (2 if line == b"::ec done\n" else 1)
+    end = time.monotonic() + CONSOLE
     try:
         fd = os.open("/dev/console", os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            os.write(fd, line)
+            while data and time.monotonic() < end:
+                try:
+                    data = data[os.write(fd, data):]
+                except BlockingIOError:
+                    select.select([], [fd], [], 0.1)
         finally:
             os.close(fd)
     except OSError:

@@ -1,5 +1,5 @@
-"""What the machine asks about itself and of the site: `machine.py address`, `machine.py settle`,
-`machine.py environment ID`, `machine.py started ID`.
+"""What the machine asks about itself and of the site: `machine.py address`, `machine.py watch`, `machine.py settle`,
+`machine.py environment ID DIGEST`, `machine.py started ID`.
 """
 
 import os
@@ -12,43 +12,50 @@ import urllib.error
 import urllib.request
 
 ETC = "/etc/ec-deployer/"
+LIB = "/opt/ec-deployer/"
+IMDS = "http://169.254.169.254/latest/"
+LOOK = 5  # Seconds between looks at the public address.
+WAITS = (1, 2, 4, 8, None)  # Seconds between tries to ask the site.
+
+# Neither the site nor the metadata service is behind a proxy.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def ask(url, method="GET", headers={}, timeout=5):
     request = urllib.request.Request(url, method=method, headers=headers)
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
+    with OPENER.open(request, timeout=timeout) as answer:
         return answer.read()
 
 
 def replace(path, data, mode):
     """Writes a file of root's and the group app's whole or not at all."""
-    with open(path + ".new", "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+    new = "%s.new-%d" % (path, os.getpid())
+    with open(new, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         os.fchmod(file.fileno(), mode)
         os.fchown(file.fileno(), 0, pwd.getpwnam("app").pw_gid)
-    os.rename(path + ".new", path)
+    os.rename(new, path)
+
+
+def on_ec2():
+    try:
+        # What cloud-id prints, aws-china and aws-gov too; cloud-init writes it at every boot.
+        with open("/run/cloud-init/cloud-id") as file:
+            return file.read().startswith("aws")
+    except OSError:
+        return False
 
 
 def public_address():
-    """The address that EC2 gives the machine, else None."""
+    """The address that EC2 gives the machine now, "" where it gives none; an OSError where it does not say."""
+    ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
+    token = ask(IMDS + "api/token", "PUT", ttl, 2).decode()
     try:
-        # What cloud-id prints; cloud-init writes it at every boot.
-        with open("/run/cloud-init/cloud-id") as file:
-            if file.read().strip() != "aws":
-                return None
-    except OSError:
-        return None
-    imds = "http://169.254.169.254/latest/"
-    for _ in range(5):
-        try:
-            ttl = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-            token = ask(imds + "api/token", "PUT", ttl, 2).decode()
-            return ask(imds + "meta-data/public-ipv4", "GET", {"X-aws-ec2-metadata-token": token}, 2).decode()
-        except urllib.error.HTTPError:
-            return None
-        except OSError:
-            time.sleep(1)
-    return None
+        return ask(IMDS + "meta-data/public-ipv4", "GET", {"X-aws-ec2-metadata-token": token}, 2).decode()
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return ""
+        raise
 
 
 def own_address():
@@ -63,20 +70,55 @@ def own_address():
     return "127.0.0.1"
 
 
+def renew(public):
+    """Writes the machine's names, the one that visitors use first; returns whether they are others than before."""
+    names = [public, own_address(), socket.gethostname(), socket.getfqdn()]
+    text = "".join(name + "\n" for name in dict.fromkeys(names) if name).encode()
+    try:
+        with open(ETC + "hosts", "rb") as file:
+            if file.read() == text:
+                return False
+    except FileNotFoundError:
+        pass
+    replace(ETC + "hosts", text, 0o644)
+    return True
+
+
 def address():
-    """Writes the machine's names, the one that visitors use first."""
-    names = [public_address(), own_address(), socket.gethostname(), socket.getfqdn()]
-    names = list(dict.fromkeys(name for name in names if name))
-    replace(ETC + "hosts", ("\n".join(names) + "\n").encode(), 0o644)
-    print("This machine is reached at %s." % names[0])
+    """Finds out the machine's names, before the project starts."""
+    public = ""
+    for _ in range(5 if on_ec2() else 0):
+        try:
+            public = public_address()
+            break
+        except OSError:
+            time.sleep(1)
+    renew(public)
+    with open(ETC + "hosts") as file:
+        print("This machine is reached at %s." % file.readline().strip())
+
+
+def watch():
+    """Renews the names whenever EC2 has given the machine another address, as an Elastic IP comes or goes. The project
+    reads them when it is asked for a page: it need not start anew."""
+    known = None
+    while True:
+        try:
+            public = public_address()
+        except OSError:
+            public = known
+        if public != known:
+            known = public
+            if renew(public):
+                print("The public address is %s now." % (public or "gone"), flush=True)
+        time.sleep(LOOK)
 
 
 def settle():
     """Undoes a deployment that a power cut left half done: `next` is not what serves."""
     ready, serving = (os.path.realpath("/srv/app/" + name) for name in ("next", "current"))
     if os.path.isdir(ready) and ready != serving:
-        lib = "/opt/ec-deployer/"
-        undo = ["python3", "-IS", lib + "run.py", "python3", "-IS", lib + "database.py", "restore", ready]
+        undo = ["python3", "-IS", LIB + "run.py", "python3", "-IS", LIB + "database.py", "restore", ready]
         subprocess.run(undo, timeout=120)
     if ready != serving and os.path.lexists("/srv/app/next"):
         os.remove("/srv/app/next")
@@ -84,23 +126,35 @@ def settle():
             os.symlink(serving, "/srv/app/next")
 
 
-def environment(deployment):
-    """Fetches the owner's variables, while the site gives them."""
+def from_site(path, what, deployment):
+    """What the site has for this deployment."""
     with open("/var/lib/ec-deployer/ship/" + deployment) as file:
         url, token = file.read().split("\n")[:2]
-    for wait in (1, 2, 4, 8, None):
+    for wait in WAITS:
         try:
-            data = ask(url + "/environment", "GET", {"Authorization": "Bearer " + token}, 20)
-            break
+            return ask(url + path, "GET", {"Authorization": "Bearer " + token}, 20)
         except OSError as error:
-            status = getattr(error, "code", 0)
-            if status == 404:
-                data = b""
-                break
-            if wait is None or 400 <= status < 500:
-                sys.exit("The site does not give the environment: %s" % error)
+            if wait is None or 400 <= getattr(error, "code", 0) < 500:
+                sys.exit("The site does not give %s: %s" % (what, error))
             print("The site did not answer (%s); asking again." % error)
             time.sleep(wait)
+
+
+def programs(deployment, digest):
+    """Fetches the programs that the deployment's script does not bring along, and no others than it knows."""
+    import hashlib
+    import json
+
+    data = from_site("/programs", "the programs of this deployment", deployment)
+    if hashlib.sha256(data).hexdigest() != digest:
+        sys.exit("The site was upgraded while this deployment waited, and has other programs now: deploy again.")
+    for name, text in json.loads(data).items():
+        replace(LIB + name, text.encode(), 0o644)
+
+
+def environment(deployment):
+    """Fetches the owner's variables, while the site gives them."""
+    data = from_site("/environment", "the environment", deployment)
     replace(ETC + "app.env", data, 0o640)
     names = sorted(pair.split(b"=")[0].decode("utf-8", "replace") for pair in data.split(b"\0") if b"=" in pair)
     print("Variables of the owner: %s" % (", ".join(names) or "none"))
@@ -131,11 +185,13 @@ def started(deployment):
     sys.exit(1)
 
 
-if sys.argv[1] == "address":
-    address()
-elif sys.argv[1] == "settle":
-    settle()
-elif sys.argv[1] == "environment":
-    environment(sys.argv[2])
-else:
-    started(sys.argv[2])
+def main(verb, *words):
+    if verb == "environment":
+        programs(*words)
+        environment(words[0])
+    else:
+        {"address": address, "watch": watch, "settle": settle, "started": started}[verb](*words)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -36,29 +36,77 @@ supervisor() {
   systemctl enable supervisor
 }
 
+# Says what helps, and fails.
+cure() {
+  echo "$*" >&2
+  return 1
+}
+
+# Downloads from a bucket of Amazon's: `from_amazon URL FILE`.
+from_amazon() {
+  curl -fsS --retry 5 --connect-timeout 20 --max-time 300 -o "$2" "$1" ||
+    cure "$1 was not reached. The builder's subnet needs a way to S3: an internet gateway and a public IP, a NAT" \
+      "gateway or a gateway endpoint."
+}
+
+# What the metadata service says of this machine.
+metadata() {
+  local imds=http://169.254.169.254/latest token ask=(curl -fsS --noproxy '*' --retry 5 --max-time 10)
+  token=$("${ask[@]}" -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$imds/api/token") || token=
+  "${ask[@]}" -H "X-aws-ec2-metadata-token: $token" "$imds/meta-data/$1" ||
+    cure "The instance metadata service does not say $1: it must be enabled on the builder."
+}
+
 # The agent of CodeDeploy, from the bucket of the machine's own region.
+# https://docs.aws.amazon.com/codedeploy/latest/userguide/codedeploy-agent-operations-install-ubuntu.html
 codedeploy() {
   if ! on_ec2; then
     echo "CodeDeploy's agent runs only on EC2; this machine is not there."
     return
   fi
-  local imds=http://169.254.169.254/latest token region domain
-  token=$(curl -fsS --retry 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$imds/api/token")
-  region=$(curl -fsS --retry 5 -H "X-aws-ec2-metadata-token: $token" "$imds/meta-data/placement/region")
-  domain=$(curl -fsS --retry 5 -H "X-aws-ec2-metadata-token: $token" "$imds/meta-data/services/domain")
+  local region domain
+  region=$(metadata placement/region)
+  domain=$(metadata services/domain)
   apt_get install --no-install-recommends ruby wget
-  curl -fsS --retry 5 -o /tmp/codedeploy-install \
-    "https://aws-codedeploy-$region.s3.$region.$domain/latest/install"
-  timeout -k 10 600 ruby /tmp/codedeploy-install auto
+  from_amazon "https://aws-codedeploy-$region.s3.$region.$domain/latest/install" /tmp/codedeploy-install
+  timeout -k 10 600 ruby /tmp/codedeploy-install auto ||
+    cure "CodeDeploy's agent does not install on this base: choose one that CodeDeploy supports, an Ubuntu LTS, as BASE_AMI."
   rm -f /tmp/codedeploy-install
   systemctl enable codedeploy-agent
+}
+
+# The agent of Systems Manager, which brings the site's later scripts. Ubuntu's own images have it as a snap.
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/agent-install-ubuntu-64-snap.html
+# https://docs.aws.amazon.com/systems-manager/latest/userguide/verify-agent-signature.html has the package's address.
+ssm() {
+  if ! on_ec2; then
+    echo "The SSM agent runs only on EC2; this machine is not there."
+    return
+  fi
+  local unit region domain
+  if command -v snap >/dev/null; then timeout 300 snap wait system seed.loaded || true; fi
+  for unit in snap.amazon-ssm-agent.amazon-ssm-agent amazon-ssm-agent; do
+    if systemctl cat "$unit" >/dev/null 2>&1; then
+      systemctl enable "$unit"
+      echo "The SSM agent is there already."
+      return
+    fi
+  done
+  region=$(metadata placement/region)
+  domain=$(metadata services/domain)
+  from_amazon "https://s3.$region.$domain/amazon-ssm-$region/latest/debian_$(dpkg --print-architecture)/amazon-ssm-agent.deb" \
+    /tmp/amazon-ssm-agent.deb
+  apt_get install --no-install-recommends /tmp/amazon-ssm-agent.deb ||
+    cure "The SSM agent does not install on this base: choose one that Systems Manager supports, an Ubuntu LTS, as BASE_AMI."
+  rm -f /tmp/amazon-ssm-agent.deb
+  systemctl enable amazon-ssm-agent
 }
 
 # uv, the user that projects run as, and a cache with what nearly every project needs.
 python() {
   python3 -m venv /tmp/pip
   rm -rf "$EC_LIB/uv"
-  retry 3 /tmp/pip/bin/pip install -q --disable-pip-version-check --no-deps --no-compile \
+  retry 3 timeout -k 10 300 /tmp/pip/bin/pip install -q --disable-pip-version-check --no-deps --no-compile \
     --target "$EC_LIB/uv" "uv==$UV_VERSION"
   rm -rf /tmp/pip
   ln -sfn "$EC_LIB/uv/bin/uv" /usr/local/bin/uv
@@ -88,11 +136,14 @@ after() {
   systemctl poweroff
 }
 
+# Whatever happens, a builder does not run, and cost, for ever.
+trap 'systemctl poweroff' EXIT
+systemd-run --quiet --unit=ec-image-end --on-active=40min systemctl poweroff
 install -d -m 755 "$EC_LOGS"
 unpack
 log_to "$EC_LOGS/image.log"
 trap on_exit EXIT
-for name in update packages nginx supervisor codedeploy python cleanup; do
+for name in update packages nginx supervisor codedeploy ssm python cleanup; do
   step "$name"
 done
 mark "done"

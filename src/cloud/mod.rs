@@ -1,7 +1,6 @@
 //! Where machines run: the same few verbs for every cloud. Only the reconciler calls them.
 
-#[cfg(feature = "ec2")]
-mod detached;
+pub mod detached;
 #[cfg(feature = "ec2")]
 pub mod ec2;
 mod error;

@@ -19,6 +19,8 @@ pub enum BakeStep {
     Supervisor,
     /// Install the agent of CodeDeploy, on EC2 only.
     Codedeploy,
+    /// Install the agent of Systems Manager, on EC2 only.
+    Ssm,
     /// Install uv, and fill its cache.
     Python,
     /// Remove what a machine does not need.
@@ -27,13 +29,14 @@ pub enum BakeStep {
 
 impl BakeStep {
     /// Every step in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Base,
         Self::Update,
         Self::Packages,
         Self::Nginx,
         Self::Supervisor,
         Self::Codedeploy,
+        Self::Ssm,
         Self::Python,
         Self::Cleanup,
     ];
@@ -47,6 +50,7 @@ impl BakeStep {
             Self::Nginx => "nginx",
             Self::Supervisor => "supervisor",
             Self::Codedeploy => "codedeploy",
+            Self::Ssm => "ssm",
             Self::Python => "python",
             Self::Cleanup => "cleanup",
         }
@@ -61,6 +65,7 @@ impl BakeStep {
             Self::Nginx => "Install Nginx",
             Self::Supervisor => "Install Supervisor",
             Self::Codedeploy => "Install CodeDeploy (on EC2 only)",
+            Self::Ssm => "Install the SSM agent (on EC2 only)",
             Self::Python => "Install uv and fill its cache",
             Self::Cleanup => "Clean up",
         }
@@ -75,6 +80,7 @@ impl BakeStep {
             Self::Nginx => 40,
             Self::Supervisor => 30,
             Self::Codedeploy => 10,
+            Self::Ssm => 5,
             Self::Python => 85,
             Self::Cleanup => 10,
         }

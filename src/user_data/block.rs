@@ -14,6 +14,7 @@ pub fn of(values: &Values<'_>) -> String {
         ("EC_DEPLOYMENT", values.deployment.to_string()),
         ("EC_CALLBACK_URL", values.callback_url.to_owned()),
         ("EC_TOKEN", values.token.to_owned()),
+        ("EC_PROGRAMS", super::programs_digest().to_owned()),
         ("EC_INSTANCE", values.instance.to_string()),
         ("EC_REPO", values.repo.clone_url()),
         ("EC_BRANCH", plan.branch.to_string()),

@@ -3,10 +3,14 @@
 //! All but the block is the same for everyone and is kept as files that shellcheck and Python can read:
 //! `scripts/lib.sh`, the scripts and the programs in `user_data/`. No value from outside is put into
 //! their text: it reaches them as a shell variable, single-quoted, and travels on in the environment.
+//!
+//! A deployment's script brings along only the programs that its log needs, since EC2 takes 16 KB of user data. It asks
+//! the site for the others in its first step, and knows them by their digest: neither an old golden image nor another
+//! version of the site gives it programs that it was not made with.
 
 mod block;
 
-use std::{io::Write, sync::LazyLock};
+use std::{collections::BTreeMap, io::Write, sync::LazyLock};
 
 use flate2::{Compression, GzBuilder};
 use sha2::{Digest, Sha256};
@@ -19,10 +23,18 @@ pub const LIMIT: usize = 16 * 1024;
 
 const LIBRARY: &str = include_str!("../../scripts/lib.sh");
 const IMAGE: &str = include_str!("../../user_data/userdata_image.sh");
-const PROVISION: &str = include_str!("../../user_data/userdata_provision.sh");
+/// A deployment's script, in parts by what they hold; the last is what runs.
+const PROVISION: &str = concat!(
+    include_str!("../../user_data/machine.sh"),
+    include_str!("../../user_data/python.sh"),
+    include_str!("../../user_data/project.sh"),
+    include_str!("../../user_data/nginx.sh"),
+    include_str!("../../user_data/releases.sh"),
+    include_str!("../../user_data/userdata_provision.sh"),
+);
 const FETCH: &str = include_str!("../../user_data/userdata_fetch.sh");
 
-/// The programs of a machine, which the scripts unpack.
+/// The programs of a machine.
 const PROGRAMS: [(&str, &str); 12] = [
     ("log.py", include_str!("../../user_data/log.py")),
     ("ship.py", include_str!("../../user_data/ship.py")),
@@ -40,6 +52,10 @@ const PROGRAMS: [(&str, &str); 12] = [
 
 /// The program that a fetch's script needs beside those of a deployment.
 const OF_FETCH: &str = "fetch.py";
+
+/// The programs that a deployment's script brings along: its log, and what asks the site for the others. All of them
+/// would leave no room in [`LIMIT`].
+const OF_DEPLOYMENT: [&str; 3] = ["log.py", "ship.py", "machine.py"];
 
 /// The programs that the image script needs: the log's filter, and the one that runs commands as `app`.
 const OF_IMAGE: [&str; 2] = ["log.py", "run.py"];
@@ -83,7 +99,27 @@ pub struct FetchValues<'a> {
 /// # Panics
 /// Where a value holds a NUL, which no shell can: none of the domain's types lets one in.
 pub fn provision(values: &Values<'_>) -> Vec<u8> {
-    script(&block::of(values), |name| name != OF_FETCH, PROVISION)
+    script(&block::of(values), |name| OF_DEPLOYMENT.contains(&name), PROVISION)
+}
+
+/// The other programs of a deployment, which its script asks the site for: a JSON object of names and texts.
+pub fn programs() -> &'static [u8] {
+    static TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let wanted = |name: &str| name != OF_FETCH && !OF_DEPLOYMENT.contains(&name);
+        let programs: BTreeMap<_, _> = PROGRAMS
+            .into_iter()
+            .filter(|(name, _)| wanted(name))
+            .map(|(name, text)| (name, outdent(&slim(text))))
+            .collect();
+        serde_json::to_vec(&programs).expect("programs are plain text")
+    });
+    &TEXT
+}
+
+/// Hexadecimal SHA-256 of [`programs`], by which a script knows its own.
+fn programs_digest() -> &'static str {
+    static DIGEST: LazyLock<String> = LazyLock::new(|| hex::encode(Sha256::digest(programs())));
+    &DIGEST
 }
 
 /// The whole script that sends the site what it asked of a machine, as plain text. The machine has begun a

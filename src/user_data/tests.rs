@@ -9,7 +9,10 @@ use flate2::read::GzDecoder;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Database, Dependencies, Encoding, GitHosts};
+use crate::{
+    cloud::{Job, detached},
+    domain::{Database, Dependencies, Encoding, GitHosts},
+};
 
 fn plan() -> Plan {
     Plan {
@@ -147,8 +150,11 @@ fn only_comments_docstrings_and_empty_lines_are_left_out() {
 
 #[test]
 fn user_data_fits_as_ec2_counts_it() {
+    // A builder's is sent as it is.
+    assert!(image().len() <= LIMIT, "{} bytes", image().len());
     for script in [provision_script(), image()] {
         let sent = compressed(&script);
+        println!("{} bytes of {LIMIT}", sent.len());
         assert!(sent.len() <= LIMIT, "{} bytes", sent.len());
         assert_eq!(sent, compressed(&script));
         if sent.len() != script.len() {
@@ -158,6 +164,29 @@ fn user_data_fits_as_ec2_counts_it() {
             assert_eq!(sent[4..8], [0; 4], "the time of writing");
         }
     }
+}
+
+#[test]
+fn a_later_deployment_fits_into_a_command_of_systems_manager() {
+    for script in [provision_script(), fetch_script()] {
+        let text = detached::command(Job::Deploy(DeploymentId(i64::MAX)), &script);
+        println!("{} bytes of {}", text.len(), detached::LIMIT);
+        assert!(text.len() <= detached::LIMIT, "{} bytes", text.len());
+    }
+}
+
+#[test]
+fn what_the_script_does_not_bring_along_the_site_gives_and_the_script_knows_it() {
+    let script = String::from_utf8(provision_script()).unwrap();
+    let given: BTreeMap<String, String> = serde_json::from_slice(programs()).unwrap();
+    for (name, _) in PROGRAMS {
+        let brought = script.contains(&format!("/{name}\" <<'{END}'"));
+        assert_eq!(brought, OF_DEPLOYMENT.contains(&name), "{name}");
+        assert_eq!(given.contains_key(name), !brought && name != OF_FETCH, "{name}");
+    }
+    let digest = hex::encode(Sha256::digest(programs()));
+    assert!(script.contains(&format!("\nEC_PROGRAMS='{digest}'\n")));
+    assert!(given["run.py"].contains("os.execvpe"));
 }
 
 #[test]
@@ -220,6 +249,107 @@ fn a_machine_sends_the_end_of_its_logs_and_files_but_no_links() {
         Command::new("python3").args(["-I", "-X", "utf8", "-c", FETCHED]).stdin(Stdio::piped()).spawn();
     let mut python = python.expect("python3 runs");
     let program = PROGRAMS.iter().find(|(name, _)| *name == OF_FETCH).unwrap().1;
+    python.stdin.take().unwrap().write_all(slim(program).as_bytes()).unwrap();
+    assert!(python.wait().unwrap().success());
+}
+
+/// What `machine.py` makes of the answers that it gets, away from a machine.
+const ASKED: &str = r#"
+import hashlib, io, os, sys, tempfile, urllib.error
+m = {"__name__": "machine"}
+exec(sys.stdin.read(), m)
+here = tempfile.TemporaryDirectory()
+m["ETC"] = m["LIB"] = here.name + "/"
+m["time"] = type("Time", (), {"sleep": staticmethod(lambda seconds: slept.append(seconds))})
+slept, answers, asked, written = [], [], [], {}
+
+def ask(url, method="GET", headers={}, timeout=5):
+    asked.append((method, url.rpartition("/latest/")[2]))
+    answer = answers.pop(0)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+def replace(path, data, mode):
+    written[os.path.basename(path)] = data
+    with open(path, "wb") as file:
+        file.write(data)
+
+def refused(code):
+    return urllib.error.HTTPError("http://site", code, "no", None, io.BytesIO())
+
+def failing(call, *words):
+    try:
+        call(*words)
+    except SystemExit as end:
+        return str(end)
+    raise AssertionError("it did not fail")
+
+real_open = open
+m["open"] = lambda path, *mode: io.StringIO("http://site/deployments/7\nT\nboot\n") if path.endswith("/ship/7") else real_open(path, *mode)
+m["ask"], m["replace"] = ask, replace
+data = b'{"run.py": "import os\\n"}'
+digest = hashlib.sha256(data).hexdigest()
+
+# The site is away for a moment, then gives them.
+answers[:] = [refused(503), OSError("refused"), data]
+m["programs"]("7", digest)
+assert (written, slept) == ({"run.py": b"import os\n"}, [1, 2]), (written, slept)
+# Those of another version are not taken, and what is not allowed is not asked for again.
+written.clear()
+answers[:] = [data + b" "]
+assert "was upgraded" in failing(m["programs"], "7", digest)
+answers[:] = [refused(401)]
+assert "programs of this deployment: HTTP Error 401" in failing(m["programs"], "7", digest)
+answers[:] = [OSError("down")] * 5
+assert "does not give the environment: down" in failing(m["environment"], "7")
+assert (written, answers) == ({}, []), (written, answers)
+
+# An address is what the metadata service says; none is an answer too, and silence is neither.
+m["own_address"] = lambda: "10.0.0.7"
+m["socket"] = type("Socket", (), {"gethostname": staticmethod(lambda: "shop"), "getfqdn": staticmethod(lambda: "shop")})
+answers[:] = [b"token", b"203.0.113.7"]
+assert m["public_address"]() == "203.0.113.7"
+assert asked[-2:] == [("PUT", "api/token"), ("GET", "meta-data/public-ipv4")], asked
+answers[:] = [b"token", refused(404)]
+assert m["public_address"]() == ""
+for silence in ([refused(404)], [b"token", refused(503)], [OSError("timed out")]):
+    answers[:] = silence
+    try:
+        m["public_address"]()
+        raise AssertionError(silence)
+    except OSError:
+        pass
+
+# The names are written anew where the address is another, and for nothing else.
+renewed, looks = [], ["203.0.113.7"] * 2 + [OSError("silence")] * 2 + ["203.0.113.7", "198.51.100.9", "", ""]
+
+def look():
+    if not looks:
+        raise KeyboardInterrupt
+    seen = looks.pop(0)
+    if isinstance(seen, Exception):
+        raise seen
+    return seen
+
+m["public_address"] = look
+assert m["renew"]("203.0.113.7") and written["hosts"] == b"203.0.113.7\n10.0.0.7\nshop\n", written
+m["replace"] = lambda path, data, mode: renewed.append(data.split()[0]) or replace(path, data, mode)
+try:
+    m["watch"]()
+except KeyboardInterrupt:
+    pass
+assert renewed == [b"198.51.100.9", b"10.0.0.7"], renewed
+"#;
+
+#[test]
+fn a_machine_takes_only_its_own_programs_and_notices_another_address() {
+    let mut python = Command::new("python3")
+        .args(["-I", "-X", "utf8", "-c", ASKED])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let program = PROGRAMS.iter().find(|(name, _)| *name == "machine.py").unwrap().1;
     python.stdin.take().unwrap().write_all(slim(program).as_bytes()).unwrap();
     assert!(python.wait().unwrap().success());
 }

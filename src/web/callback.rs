@@ -6,6 +6,7 @@
 //! 413 where the body or the log would be too large, 410 once the deployment takes no more.
 //! `GET /deployments/{id}/environment` gives what the project is to find in its environment, until
 //! the step of that name is done; 410 after that.
+//! `GET /deployments/{id}/programs` gives the programs that the deployment's script does not bring along.
 
 use axum::{
     Router,
@@ -20,6 +21,7 @@ use super::{Site, error::WebError};
 use crate::{
     domain::{Deployment, DeploymentId, Step, StepState},
     store::Appended,
+    user_data,
 };
 
 /// Most bytes of one request.
@@ -31,6 +33,7 @@ pub fn router() -> Router<Site> {
     Router::new()
         .route("/deployments/{id}/log", patch(append))
         .route("/deployments/{id}/environment", get(environment))
+        .route("/deployments/{id}/programs", get(programs))
         .layer(DefaultBodyLimit::max(PIECE_MAX))
 }
 
@@ -95,6 +98,11 @@ async fn environment(State(site): State<Site>, Machine(id): Machine) -> Result<R
     // No variables can be given yet, so that there are none to hand over.
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
     Ok((kind, Bytes::new()).into_response())
+}
+
+async fn programs(_: Machine) -> Response {
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+    (kind, user_data::programs()).into_response()
 }
 
 fn wants_environment(deployment: &Deployment) -> bool {

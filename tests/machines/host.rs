@@ -130,6 +130,12 @@ impl Host {
 
     /// A request for a machine, with a token that no other test has.
     pub fn request(&self, token: &str, image: &str, user_data: &str) -> LaunchRequest {
+        let script = format!("#!/bin/bash\nset -euo pipefail\n{user_data}\n");
+        self.request_with(token, image, script.into_bytes())
+    }
+
+    /// The same with user data of these bytes.
+    pub fn request_with(&self, token: &str, image: &str, user_data: Vec<u8>) -> LaunchRequest {
         let token = format!("{token}-{}", self.config.site);
         let digest = hex::encode(Sha256::digest(&token));
         let id = format!("i-{}", &digest[..17]);
@@ -140,7 +146,7 @@ impl Host {
             site: self.config.site.clone(),
             instance: "shop".parse().unwrap(),
             image: image.to_owned(),
-            user_data: format!("#!/bin/bash\nset -euo pipefail\n{user_data}\n").into_bytes(),
+            user_data,
             placement: None,
         }
     }

@@ -10,10 +10,10 @@ use std::{
 
 use ec_django_deployer::{
     cloud::{
-        BakeSpec, Job, Machine, MachineState, Retry,
+        BakeSpec, Job, Machine, MachineState, Retry, detached,
         local::{Local, LocalConfig},
     },
-    domain::{DeploymentId, ImageId, InstanceId},
+    domain::{DeploymentId, FetchId, ImageId, InstanceId},
 };
 use nix::{
     sys::signal::{Signal, killpg},
@@ -141,6 +141,21 @@ async fn runs_a_script(host: &Host, id: &InstanceId) {
     assert!(environment.contains("HOME=/root\n") && environment.contains("PATH="), "{environment}");
     assert!(!environment.contains("CARGO"), "{environment}");
     // It held a token.
+    host.wait_for(id, "test -z \"$(ls /var/lib/ec-deployer/scripts)\"").await;
+
+    // The same text by another way, two calls at one moment, as Systems Manager may deliver one: it runs once.
+    let text = detached::command(Job::Fetch(FetchId(7)), b"#!/bin/sh\necho begun >>/root/fetched\nsleep 3\n");
+    let sh = ["sh", "-c", &text];
+    let (one, other) = tokio::join!(host.cloud.exec(id, &sh), host.cloud.exec(id, &sh));
+    for said in [one.unwrap(), other.unwrap()] {
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+    host.wait_for(id, "test -e /root/fetched").await;
+    assert_eq!(host.exec(id, "cat /root/fetched; systemctl is-active ec-fetch-7").await, "begun\nactive");
+
+    // What cannot start is told, and nothing of it stays.
+    let error = host.cloud.run(id, Job::Deploy(DeploymentId(8)), b"#!/no/such/shell\n").await.unwrap_err();
+    assert!(error.sentence.contains("No such file or directory"), "{}", error.sentence);
     host.wait_for(id, "test -z \"$(ls /var/lib/ec-deployer/scripts)\"").await;
 }
 

@@ -5,12 +5,26 @@
 //! happens. Only the base and the golden image, which take minutes to make, are kept for the next run, in
 //! `EC_TEST_STATE` or else in `/var/tmp/ec-deployer-tests`.
 
+#[cfg(feature = "ec2")]
+#[allow(dead_code, reason = "the tests of EC2 use the rest")]
+#[path = "../ec2/account.rs"]
+mod account;
 mod browser;
 mod crash;
+#[cfg(feature = "ec2")]
+#[allow(dead_code, reason = "the tests of EC2 use the rest")]
+#[path = "../ec2/database.rs"]
+mod database;
 mod doctor;
 #[allow(dead_code, reason = "the sweep of pages uses the rest")]
 #[path = "../browser/driver.rs"]
 mod driver;
+#[cfg(feature = "ec2")]
+mod ec2;
+#[cfg(feature = "ec2")]
+#[allow(dead_code, reason = "the tests of EC2 use the rest")]
+#[path = "../ec2/site.rs"]
+mod ec2_site;
 mod failures;
 mod fetch;
 mod host;
@@ -19,12 +33,22 @@ mod images;
 #[path = "../browser/keyboard.rs"]
 mod keyboard;
 mod local_cloud;
+mod metadata;
+#[cfg(feature = "ec2")]
+#[allow(dead_code, reason = "the tests of EC2 use the rest")]
+#[path = "../ec2/moto.rs"]
+mod moto;
 mod owners;
 mod person;
 mod projects;
+#[cfg(feature = "ec2")]
+#[allow(dead_code, reason = "the tests of EC2 use the rest")]
+#[path = "../ec2/proxy/mod.rs"]
+mod proxy;
 mod repository;
 mod sample;
 mod site;
+mod stand_in;
 mod switch;
 mod terminate;
 mod trace;

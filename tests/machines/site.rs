@@ -67,19 +67,11 @@ pub struct Site {
 impl Site {
     /// Starts a site with a golden image at hand and its first admin, and gives both.
     pub async fn start(name: &str) -> (Self, Person) {
-        let golden = golden();
         let state_dir = cache().join(format!("{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&state_dir);
         fs::create_dir_all(state_dir.join("local")).unwrap();
-        fs::copy(golden.join("deployer.db"), state_dir.join("deployer.db")).unwrap();
-        // Hard links: an image is never changed, and a copy would take longer than the test.
-        let images = Command::new("cp")
-            .arg("-al")
-            .arg(golden.join("local/images"))
-            .arg(state_dir.join("local/"))
-            .status()
-            .unwrap();
-        assert!(images.success());
+        fs::copy(golden().join("deployer.db"), state_dir.join("deployer.db")).unwrap();
+        lend_images(&state_dir.join("local"));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let network = Network::next();
         let log = state_dir.join("site.log");
@@ -190,6 +182,15 @@ impl Drop for Site {
         }
         let _ = fs::remove_dir_all(&self.state_dir);
     }
+}
+
+/// Lends a local cloud's state directory the golden image, and gives its name.
+pub fn lend_images(to: &Path) -> String {
+    // Hard links: an image is never changed, and a copy would take longer than the test.
+    let images = golden().join("local/images");
+    assert!(Command::new("cp").arg("-alT").arg(&images).arg(to.join("images")).status().unwrap().success());
+    let names = fs::read_dir(images).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).next().expect("the golden image")
 }
 
 fn site_id(state_dir: &Path) -> String {

@@ -92,7 +92,7 @@ async fn no_visitor_is_refused_while_one_release_takes_the_place_of_another() {
 }
 
 /// Asks for the page until it is told to end, on a kept connection and on new ones in turn.
-async fn keep_asking(address: String, ended: Arc<AtomicBool>) -> (usize, Vec<String>) {
+pub async fn keep_asking(address: String, ended: Arc<AtomicBool>) -> (usize, Vec<String>) {
     let kept = Person::new(&address);
     let (mut asked, mut failed) = (0, Vec::new());
     while !ended.load(Ordering::Relaxed) {

@@ -130,6 +130,19 @@ async fn the_environment_is_given_until_its_step_is_done() {
 }
 
 #[tokio::test]
+async fn the_programs_that_a_script_does_not_bring_are_given_to_its_machine_alone() {
+    let (_app, machine) = app_and_machine().await;
+    let url = format!("{}/deployments/{}/programs", machine.url, machine.id);
+    let ask =
+        |token: &str| machine.client.get(&url).header("authorization", format!("Bearer {token}")).send();
+    let answer = ask(&machine.token).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert_eq!(answer.bytes().await.unwrap(), ec_django_deployer::user_data::programs());
+    assert_eq!(ask("nobody's").await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
 async fn machines_reach_nothing_else_and_people_no_deployments() {
     let (app, machine) = app_and_machine().await;
     for path in ["/", "/login", "/instances", "/healthz", "/deployments", "/deployments/1"] {

@@ -176,6 +176,7 @@ pub const ROUTES: &[Route] = &[
     data("/instances/{name}/data/events", SignedIn, &["seen"]),
     sent("PATCH", "/deployments/{id}/log"),
     data("/deployments/{id}/environment", Machine, &[]),
+    data("/deployments/{id}/programs", Machine, &[]),
     sent("PUT", "/fetches/{id}"),
     sent("POST", "/fetches/{id}/failed"),
 ];

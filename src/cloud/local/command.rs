@@ -1,6 +1,9 @@
 //! The host's own tools.
 
-use std::process::{Command, Stdio};
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
 
 use crate::cloud::CloudError;
 
@@ -27,9 +30,26 @@ pub(super) fn is_installed(name: &str) -> bool {
 /// Where it cannot be started or fails, with the last line it printed about why.
 pub(super) fn run(command: &mut Command) -> Result<String, CloudError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| {
-        CloudError::later(format!("{program} could not be started on this host.")).because(error)
-    })?;
+    let output = command.output().map_err(|error| not_started(&program, error))?;
+    what_came(command, &program, output)
+}
+
+/// The same for a command that reads `input`, which fits into a pipe.
+pub(super) fn feed(command: &mut Command, input: &[u8]) -> Result<String, CloudError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| not_started(&program, error))?;
+    // One that ends before it has read all of it says why.
+    let _ = child.stdin.take().expect("it is a pipe").write_all(input);
+    let output = child.wait_with_output().map_err(|error| not_started(&program, error))?;
+    what_came(command, &program, output)
+}
+
+fn not_started(program: &str, error: std::io::Error) -> CloudError {
+    CloudError::later(format!("{program} could not be started on this host.")).because(error)
+}
+
+fn what_came(command: &Command, program: &str, output: Output) -> Result<String, CloudError> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -41,9 +41,8 @@ use self::{
     network::Network,
     paths::Paths,
     place::{Layers, Place},
-    rooted::Rooted,
 };
-use super::{BakeSpec, Baked, CloudError, Finding, Job, LaunchRequest, Machine};
+use super::{BakeSpec, Baked, CloudError, Finding, Job, LaunchRequest, Machine, detached};
 use crate::domain::InstanceId;
 
 /// How much of a console [`Local::console`] gives, in bytes.
@@ -51,9 +50,6 @@ const CONSOLE: u64 = 64 * 1024;
 
 /// How long a command of [`Local::exec`] may take.
 const EXEC: Duration = Duration::from_secs(30);
-
-/// Where the scripts of [`Local::run`] lie in a machine.
-const SCRIPTS: &str = "/var/lib/ec-deployer/scripts";
 
 /// How this host runs machines.
 #[derive(Clone, Debug)]
@@ -325,25 +321,7 @@ fn check_config(config: &LocalConfig) -> Result<(), CloudError> {
 
 /// Starts a script on a running machine.
 fn run_script(place: &Place<'_>, job: Job, script: &[u8]) -> Result<(), CloudError> {
-    let path = format!("{SCRIPTS}/{job}");
-    let unit = format!("ec-{job}.service");
-    let mut begin = place.systemd_run(EXEC)?;
-    let mut active = place.inside(&["systemctl", "is-active", "--quiet", &unit])?;
-    if command::run(&mut active).is_ok() {
-        return Ok(());
-    }
-    let root = Rooted::open(&place.root());
-    root.and_then(|root| {
-        root.make_directories(SCRIPTS, 0o700)?;
-        root.write(&path, script, 0o700)
-    })
-    .map_err(|error| CloudError::later("The script could not be put on the machine.").because(error))?;
-    begin
-        .args(["--service-type=exec", "--property=KillMode=mixed"])
-        .arg(format!("--unit={unit}"))
-        .arg(format!("--description=What the site asked for: {job}"))
-        // It holds the job's token, and nobody needs it afterwards.
-        .arg(format!("--property=ExecStopPost=/bin/rm -f {path}"))
-        .args(["--", &path]);
-    command::run(&mut begin).map(drop)
+    // On its standard input: a command line, with the job's token in it, would be everybody's to read.
+    let mut sh = place.inside(&["sh"], EXEC)?;
+    command::feed(&mut sh, detached::command(job, script).as_bytes()).map(drop)
 }

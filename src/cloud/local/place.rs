@@ -261,12 +261,8 @@ impl<'a> Place<'a> {
         command
     }
 
-    /// A command as root inside.
-    pub(super) fn inside(&self, words: &[&str]) -> Result<Command, CloudError> {
-        self.inside_for(words, ENTERED)
-    }
-
-    fn inside_for(&self, words: &[&str], within: Duration) -> Result<Command, CloudError> {
+    /// A command as root inside, for so long at most.
+    pub(super) fn inside(&self, words: &[&str], within: Duration) -> Result<Command, CloudError> {
         let leader = self
             .processes_now()?
             .leader
@@ -278,7 +274,7 @@ impl<'a> Place<'a> {
 
     /// `systemd-run` inside, with the environment that cloud-init gives scripts, and a home.
     pub(super) fn systemd_run(&self, within: Duration) -> Result<Command, CloudError> {
-        self.inside_for(&["systemd-run", "--quiet", "--collect", "--setenv=HOME=/root"], within)
+        self.inside(&["systemd-run", "--quiet", "--collect", "--setenv=HOME=/root"], within)
     }
 
     /// Runs a short command as root inside, and gives what came of it.
