@@ -1,6 +1,6 @@
 //! How a script is started on a machine, whichever way a cloud has to run a few lines there.
 
-use std::{fmt::Write as _, io::Write as _};
+use std::io::Write;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
@@ -12,9 +12,6 @@ use super::Job;
 /// its own `AWS-RunShellScript` takes a part of that.
 pub const LIMIT: usize = 60 * 1024;
 
-/// Base64 characters in a line.
-const LINE: usize = 76;
-
 /// The lines that start a script as root, as a unit of its own that outlives them: plain `sh`, as `AWS-RunShellScript`
 /// runs them. A repetition does no harm: while the job's unit runs they do nothing. What keeps the unit from starting
 /// goes to standard error, and the exit code is 1 then.
@@ -22,13 +19,9 @@ pub fn command(job: Job, script: &[u8]) -> String {
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     let packed =
         gzip.write_all(script).and_then(|()| gzip.finish()).expect("writing to memory does not fail");
-    let mut text = format!("job={job}\n{BEGIN}");
     // Nothing in it can be taken for one of the parameters, `{{ name }}`, that Systems Manager replaces.
-    for line in STANDARD.encode(packed).as_bytes().chunks(LINE) {
-        writeln!(text, "{}", String::from_utf8_lossy(line)).expect("writing to memory does not fail");
-    }
-    text.push_str(END);
-    text
+    let packed = STANDARD.encode(packed);
+    format!("job={job}\n{BEGIN}{packed}\n{END}")
 }
 
 const BEGIN: &str = r#"set -eu
@@ -98,10 +91,9 @@ mod tests {
         let script: Vec<u8> = (0..100_000u32).flat_map(|n| (n % 251).to_le_bytes()).collect();
         let text = command(JOB, &script);
         let packed = text.split_once("<<'EC_END'").unwrap().1.split_once('\n').unwrap().1;
-        let packed = packed.split_once("EC_END\n").unwrap().0;
-        assert!(packed.lines().all(|line| line.len() <= LINE));
+        let packed = packed.split_once("\nEC_END\n").unwrap().0;
         let mut unpacked = Vec::new();
-        let packed = STANDARD.decode(packed.replace('\n', "")).unwrap();
+        let packed = STANDARD.decode(packed).unwrap();
         std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&packed[..]), &mut unpacked).unwrap();
         assert!(unpacked == script);
     }
