@@ -1,4 +1,4 @@
-//! Stop, with what it means told first, and Start.
+//! Stop, with what it means told first, Reboot beside it, and Start.
 
 use askama::Template;
 use axum::{
@@ -9,7 +9,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::find;
+use super::{cost::Cost, find};
 use crate::{
     domain::Instance,
     store::PowerError,
@@ -25,6 +25,7 @@ pub fn router() -> Router<Site> {
     Router::new()
         .route("/instances/{name}/stop", get(show).post(stop))
         .route("/instances/{name}/start", post(start))
+        .route("/instances/{name}/reboot", post(reboot))
 }
 
 #[derive(Template)]
@@ -32,6 +33,24 @@ pub fn router() -> Router<Site> {
 struct StopPage {
     shell: Shell,
     instance: Instance,
+    /// What its machine is and costs, in a cloud that has a choice of them.
+    cost: Option<Cost>,
+}
+
+impl StopPage {
+    /// Whether it has an Elastic IP, which it keeps.
+    fn keeps_address(&self) -> bool {
+        self.cost.as_ref().is_some_and(|cost| cost.keeps_address)
+    }
+
+    /// What goes on costing while it is stopped.
+    fn goes_on_costing(&self) -> String {
+        let what = if self.keeps_address() { "it and the Elastic IP are" } else { "it is" };
+        let month = self.cost.as_ref().and_then(|cost| cost.stopped);
+        let price =
+            month.map(|month| format!(", about {} a month", month.total().about())).unwrap_or_default();
+        format!("{what} all that goes on costing{price}")
+    }
 }
 
 async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebError> {
@@ -42,7 +61,8 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebErr
     let title = format!("Stop {}", instance.name);
     let description = format!("Confirm that {} is to be stopped.", instance.name);
     let shell = Shell::new(&visit, title, description).await?;
-    page(StatusCode::OK, &StopPage { shell, instance })
+    let cost = Cost::of(&visit.site, &instance);
+    page(StatusCode::OK, &StopPage { shell, instance, cost })
 }
 
 async fn stop(
@@ -65,6 +85,16 @@ async fn start(
     answer(&visit, &instance, done, "an instance is to be started")
 }
 
+async fn reboot(
+    visit: Visit,
+    Path(name): Path<String>,
+    _form: CheckedForm<NoFields>,
+) -> Result<Response, WebError> {
+    let instance = find(&visit, &name).await?.instance;
+    let done = visit.site.store.reboot(instance.row).await;
+    answer(&visit, &instance, done, "an instance is to be rebooted")
+}
+
 /// On to the instance's page, or why not.
 fn answer(
     visit: &Visit,
@@ -82,11 +112,11 @@ fn answer(
         }
         Err(PowerError::Gone) => conflict(
             "It is on its way out, or gone",
-            "Only an instance that is kept can be stopped or started. One that is gone can be deployed again.",
+            "Only an instance that is kept can be stopped, started or rebooted. One that is gone can be deployed again.",
         ),
         Err(PowerError::Busy) => conflict(
             "Something is under way",
-            "It can be stopped once it is live, or has failed. To end it now, terminate it.",
+            "It can be stopped once it is live, or has failed, and rebooted while it is live. To end it now, terminate it.",
         ),
         Err(PowerError::NoMachine) => {
             conflict("There is no machine", "The launch failed, so that there is nothing to stop.")
