@@ -233,6 +233,7 @@ fn ec2_config(config: &Config, site: &str) -> crate::cloud::ec2::Ec2Config {
         golden_ami: given.golden_ami.clone(),
         launch_template: given.launch_template.clone(),
         machine_type: given.instance_type.clone(),
+        machine_types: given.instance_types.clone(),
         subnets: given.subnet_ids.clone(),
         security_groups: given.security_group_ids.clone(),
         instance_profile: given.instance_profile.clone(),

@@ -228,7 +228,7 @@ impl Cloud {
         match self {
             Self::Local(local) => local.examine(git_hosts, site, findings).await,
             #[cfg(feature = "ec2")]
-            Self::Ec2(ec2) => ec2.examine(findings).await,
+            Self::Ec2(ec2) => ec2.examine(site, findings).await,
         }
     }
 

@@ -38,7 +38,7 @@ pub use people::{PasswordLink, Person, PersonError};
 pub use power::PowerError;
 pub use sessions::SignedIn;
 use sqlx::{
-    SqlitePool,
+    ConnectOptions, Connection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 pub use submit::{Submission, SubmitError, Submitted};
@@ -164,6 +164,18 @@ impl Store {
         let row = sqlx::query!("SELECT site FROM site WHERE id = 1").fetch_one(&mut *tx).await?;
         tx.commit().await?;
         Ok(row.site)
+    }
+
+    /// The random id of the database at `url` where there is one already: nothing is made, and no schema changed.
+    /// `in_use` says whether a site runs on it, which then is left its lock.
+    pub async fn site_of(url: &str, in_use: bool) -> Option<String> {
+        let options = SqliteConnectOptions::from_str(url).ok()?;
+        // While nobody writes there is no need of the files beside it, which would be left there.
+        let mut connection = options.read_only(true).immutable(!in_use).connect().await.ok()?;
+        let row =
+            sqlx::query!("SELECT site FROM site WHERE id = 1").fetch_optional(&mut connection).await.ok()?;
+        connection.close().await.ok()?;
+        row.map(|row| row.site)
     }
 
     /// Reads a row, to see that the database answers: a file that is damaged does not.
