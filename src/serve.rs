@@ -18,7 +18,7 @@ use crate::{
         Cloud, CloudError,
         local::{Local, LocalConfig},
     },
-    config::{CloudKind, Config, Origin},
+    config::{CloudKind, Config, Ec2Args, Origin},
     domain::{NameError, Readiness},
     keys,
     preflight::Preflight,
@@ -84,7 +84,8 @@ pub enum ServeError {
 /// Where one of them cannot be opened.
 pub async fn open_store(config: &Config) -> Result<Store, ServeError> {
     keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
-    Ok(Store::open(&config.database_url()).await?)
+    let store = Store::open(&config.database_url()).await?;
+    Ok(store.with_max_instances(config.max_instances_per_owner))
 }
 
 /// Runs the site until SIGTERM or SIGINT.
@@ -120,7 +121,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let serves_samples = Arc::new(AtomicBool::new(for_machines.is_some() || !own_listener));
     let spool =
         Spool::open(config.state_dir.join("fetches"), Limits::default()).map_err(ServeError::State)?;
-    let settings = web_settings(&config, serves_samples.clone(), spool.clone());
+    let settings = web_settings(&config, &cloud, serves_samples.clone(), spool.clone());
     let site = Site::new(store.clone(), preflight, log_key.clone(), settings, shutdown.clone());
     let machines = web::callback_router(site.clone()).merge(web::observed(&site, samples.router()));
     let baker = Baker::new(store.clone(), cloud.clone()).with_metrics(site.metrics().clone());
@@ -238,7 +239,7 @@ fn ec2_config(config: &Config, site: &str) -> crate::cloud::ec2::Ec2Config {
 }
 
 /// What pages need to know.
-fn web_settings(config: &Config, serves_samples: Arc<AtomicBool>, spool: Spool) -> web::Settings {
+fn web_settings(config: &Config, cloud: &Cloud, serves_samples: Arc<AtomicBool>, spool: Spool) -> web::Settings {
     web::Settings {
         public_url: config.public_url(),
         callback_url: config.callback_url(),
@@ -246,8 +247,24 @@ fn web_settings(config: &Config, serves_samples: Arc<AtomicBool>, spool: Spool) 
         serves_samples,
         trusted_proxies: config.trusted_proxies.clone(),
         cloud: config.cloud.name(),
+        offer: match cloud {
+            Cloud::Local(_) => None,
+            #[cfg(feature = "ec2")]
+            Cloud::Ec2(ec2) => Some(offer(&config.ec2, ec2.region_name())),
+        },
         secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
         spool,
+    }
+}
+
+/// The machines that forms offer, and what makes their price: with a region, the one that the cloud was found to be in.
+pub fn offer(ec2: &Ec2Args, region: Option<String>) -> web::Offer {
+    web::Offer {
+        types: ec2.instance_types.clone(),
+        default: ec2.instance_type.clone(),
+        region,
+        disk_gib: ec2.disk_gib,
+        elastic_ip: ec2.elastic_ip,
     }
 }
 

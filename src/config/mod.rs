@@ -65,6 +65,11 @@ pub struct Config {
     #[arg(long, env = "PARALLEL_LAUNCHES", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub parallel_launches: u16,
 
+    /// Most instances that an owner may have at once, the terminated ones not counted; 0 is no limit, and admins have
+    /// none.
+    #[arg(long, env = "MAX_INSTANCES_PER_OWNER", default_value_t = 0)]
+    pub max_instances_per_owner: u32,
+
     /// The settings of `CLOUD=ec2`.
     #[command(flatten, next_help_heading = "Settings of CLOUD=ec2")]
     pub ec2: Ec2Args,

@@ -106,7 +106,8 @@ impl Instance {
     /// A short digest of what its form holds: another one means that somebody saved another form.
     pub fn version(&self) -> String {
         let branch = self.branch.as_ref().map_or("", Branch::as_str);
-        let form = [self.repo.as_str(), self.project.as_str(), branch, &self.description];
+        let machine_type = self.machine_type.as_ref().map_or("", MachineType::as_str);
+        let form = [self.repo.as_str(), self.project.as_str(), branch, &self.description, machine_type];
         hex::encode(&Sha256::digest(form.join("\n"))[..8])
     }
 

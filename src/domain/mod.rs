@@ -12,6 +12,7 @@ mod log_key;
 mod machine_type;
 mod names;
 mod plan;
+pub mod price;
 mod project_log;
 mod readiness;
 mod repo_url;

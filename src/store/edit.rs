@@ -6,10 +6,12 @@ use sqlx::SqliteConnection;
 use super::{
     Change, Store, StoreError, SubmitError,
     instances::instances,
+    machine_type::TypeWish,
     submit::{Asked, again, asked_before, queue},
 };
 use crate::domain::{
-    Branch, Instance, Plan, ProjectName, Reason, RepoUrl, RowId, Status, Timestamp, UserId, Wanted,
+    Branch, Instance, MachineType, Plan, ProjectName, Reason, RepoUrl, RowId, Status, Timestamp, UserId,
+    Wanted,
 };
 
 /// What the form of an instance that is there already asks for.
@@ -29,6 +31,8 @@ pub struct Edit {
     pub branch: Option<Branch>,
     /// What its owner says of it.
     pub description: String,
+    /// The type of machine that was asked for.
+    pub machine_type: TypeWish,
     /// How the commit is to be deployed; none where the description alone is another, which deploys nothing.
     pub plan: Option<Plan>,
     /// Whether another repository or project may take the place of the instance's own.
@@ -44,6 +48,7 @@ impl Edit {
             project: &self.project,
             branch: self.branch.as_ref(),
             description: &self.description,
+            machine_type: &self.machine_type,
         }
     }
 
@@ -73,7 +78,8 @@ impl Store {
     /// # Errors
     /// [`SubmitError::Terminating`] while the instance is on its way out, [`SubmitError::Changed`] where it is not
     /// what the form was filled in from any more, [`SubmitError::NeedsReplace`] where another repository or project
-    /// would take the place of its own. Nothing was written then.
+    /// would take the place of its own, [`SubmitError::OtherType`] where its machine is of another type,
+    /// [`SubmitError::TooMany`] where it would come back as one too many. Nothing was written then.
     pub async fn edit(&self, edit: &Edit) -> Result<(), SubmitError> {
         let mut tx = self.begin().await?;
         let typed = hex::encode(Sha256::digest(edit.form().text()));
@@ -94,6 +100,7 @@ impl Store {
         match &edit.plan {
             Some(plan) => {
                 let reason = change(&mut tx, &there, edit.form(), edit.replace).await?;
+                self.check_limit(&mut tx, edit.row, edit.by, reason).await?;
                 queue(&mut tx, edit.row, plan, Asked { by: edit.by, reason, digest: &digest }).await?;
             }
             None if edit.describes_alone(&there) => {
@@ -122,18 +129,21 @@ pub(super) struct Form<'a> {
     pub project: &'a ProjectName,
     pub branch: Option<&'a Branch>,
     pub description: &'a str,
+    pub machine_type: &'a TypeWish,
 }
 
 impl Form<'_> {
     /// What was typed, as one text.
     fn text(self) -> String {
         let branch = self.branch.map_or("", Branch::as_str);
-        [self.repo.as_str(), self.project.as_str(), branch, self.description].join("\n")
+        let machine_type = self.machine_type.chosen.as_ref().map_or("", MachineType::as_str);
+        [self.repo.as_str(), self.project.as_str(), branch, self.description, machine_type].join("\n")
     }
 
-    /// Whether an instance has this repository, project and branch.
+    /// Whether an instance has this repository, project and branch, and this type of machine.
     fn has_source_of(self, there: &Instance) -> bool {
         (self.repo, self.project, self.branch) == (&there.repo, &there.project, there.branch.as_ref())
+            && self.machine_type.leaves(there)
     }
 }
 
@@ -153,12 +163,14 @@ pub(super) async fn change(
         _ if form.has_source_of(there) && form.description == there.description => again(there.status),
         _ => Reason::Edit,
     };
+    form.machine_type.check(tx, there).await?;
+    let machine_type = form.machine_type.over(there).map(MachineType::as_str);
     let (repo, project, branch) =
         (form.repo.as_str(), form.project.as_str(), form.branch.map(Branch::as_str));
     let (wanted, now) = (wanted_after_change(there).name(), Timestamp::now().0);
     sqlx::query!(
         "UPDATE instances SET github_url = $2, project_name = $3, branch = $4, description = $5, wanted = $6,
-                generation = generation + ($6 = 'present'), updated_at = $7
+                generation = generation + ($6 = 'present'), updated_at = $7, machine_type = $8
          WHERE id = $1",
         there.row.0,
         repo,
@@ -166,7 +178,8 @@ pub(super) async fn change(
         branch,
         form.description,
         wanted,
-        now
+        now,
+        machine_type
     )
     .execute(&mut *tx)
     .await?;

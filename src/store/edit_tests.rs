@@ -21,6 +21,7 @@ async fn edit(store: &Store, row: RowId, commit: char) -> Edit {
         project: there.project,
         branch: Some(format!("branch-{commit}").parse().unwrap()),
         description: there.description,
+        machine_type: TypeWish::default(),
         plan: Some(plan(commit)),
         replace: false,
         received_at: Timestamp::now().plus_seconds(60),

@@ -11,7 +11,9 @@ mod fetches;
 mod images;
 mod instances;
 mod lifecycle;
+mod limit;
 mod logs;
+mod machine_type;
 mod memo;
 mod memos;
 mod people;
@@ -31,6 +33,7 @@ pub use images::{BakedImage, ImageDeletion};
 pub use instances::Overview;
 pub use lifecycle::Work;
 pub use logs::Appended;
+pub use machine_type::TypeWish;
 pub use people::{PasswordLink, Person, PersonError};
 pub use power::PowerError;
 pub use sessions::SignedIn;
@@ -75,6 +78,8 @@ pub struct Store {
     changes: broadcast::Sender<Change>,
     /// Not in the database: it is about this host, now.
     readiness: watch::Sender<Readiness>,
+    /// Most instances that an owner may have; 0 is no limit.
+    max_instances: u32,
 }
 
 impl Store {
@@ -113,6 +118,7 @@ impl Store {
             memos: Arc::default(),
             changes,
             readiness: watch::Sender::default(),
+            max_instances: 0,
         })
     }
 

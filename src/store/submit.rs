@@ -8,10 +8,11 @@ use super::{
     edit::{Form, change},
     error::{At, to_json},
     instances::instances,
+    machine_type::TypeWish,
 };
 use crate::domain::{
-    Branch, DeploymentId, Plan, ProjectName, Reason, RepoUrl, Report, RowId, ServerName, Status, Timestamp,
-    UserId,
+    Branch, DeploymentId, MachineType, Plan, ProjectName, Reason, RepoUrl, Report, RowId, ServerName, Status,
+    Timestamp, UserId,
 };
 
 /// What a form asks for, once preflight has made a plan of it.
@@ -29,6 +30,8 @@ pub struct Submission {
     pub branch: Option<Branch>,
     /// What the owner says of it.
     pub description: String,
+    /// The type of machine that was asked for.
+    pub machine_type: TypeWish,
     /// How the commit is to be deployed.
     pub plan: Plan,
     /// Whether another repository may take the place of the instance's own.
@@ -65,6 +68,18 @@ pub enum SubmitError {
     /// The instance has been changed since it was looked at.
     #[error("this instance was changed meanwhile")]
     Changed,
+    /// Another type of machine was asked for than the instance's machine is of.
+    #[error("this instance has a machine of type {machine_type}")]
+    OtherType {
+        /// The type that its machine is of.
+        machine_type: MachineType,
+    },
+    /// The owner has as many instances as an owner may.
+    #[error("an owner may have {limit} instances at most")]
+    TooMany {
+        /// How many that is.
+        limit: u32,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -89,6 +104,7 @@ impl Submission {
             self.project.as_str(),
             self.branch.as_ref().map_or("", Branch::as_str),
             &self.description,
+            self.machine_type.chosen.as_ref().map_or("", MachineType::as_str),
         ];
         hex::encode(Sha256::digest(typed.join("\n")))
     }
@@ -121,6 +137,7 @@ impl Store {
             }
             (None, None) => return Err(SubmitError::NameTaken),
         };
+        self.check_limit(&mut tx, row, submission.owner, reason).await?;
         let asked = Asked { by: submission.owner, reason, digest: &submission.digest() };
         let deployment = queue(&mut tx, row, &submission.plan, asked).await?;
         tx.commit().await.map_err(StoreError::from)?;
@@ -133,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// [`SubmitError::Terminating`] while the instance is on its way out, [`SubmitError::Changed`] where it has
-    /// another repository or project by now.
+    /// another repository or project by now, [`SubmitError::TooMany`] where it would come back as one too many.
     pub async fn redeploy(
         &self,
         row: RowId,
@@ -164,6 +181,7 @@ impl Store {
             Some(found) if !found.same => return Err(SubmitError::Changed),
             Some(found) => again(At { table: "instances", row: row.0 }.read("status", &found.status)?),
         };
+        self.check_limit(&mut tx, row, by, reason).await?;
         let id = queue(&mut tx, row, plan, Asked { by, reason, digest: &digest }).await?;
         tx.commit().await.map_err(StoreError::from)?;
         self.tell(Change::Instance(row));
@@ -238,12 +256,15 @@ async fn describe_alone(
     let (text, repo, project) = (name.as_str(), wish.repo.as_str(), wish.project.as_str());
     let branch = wish.branch.as_ref().map(Branch::as_str);
     let (now, commit) = (Timestamp::now().0, wish.plan.commit.as_str());
+    let chosen = wish.machine_type.chosen.as_ref().map(MachineType::as_str);
+    let default = wish.machine_type.default.as_ref().map(MachineType::as_str);
     // The second click of a double click finds the description written already.
     let earliest = wish.received_at.plus_seconds(-DOUBLE_CLICK_SECONDS).0;
     let row = sqlx::query!(
         "UPDATE instances SET description = $6, updated_at = $7
          WHERE name = $1 AND owner_id = $2 AND github_url = $3 AND project_name = $4 AND branch IS $5
            AND (description <> $6 OR updated_at >= $9) AND status = 'live' AND wanted = 'present'
+           AND ($10 IS NULL OR $10 = coalesce(machine_type, $11))
            AND $8 = (SELECT json_extract(d.plan, '$.commit') FROM deployments d
                      WHERE d.instance = instances.id AND d.outcome = 'live')
            AND NOT EXISTS (SELECT 1 FROM deployments d WHERE d.instance = instances.id AND d.outcome IS NULL)
@@ -256,7 +277,9 @@ async fn describe_alone(
         wish.description,
         now,
         commit,
-        earliest
+        earliest,
+        chosen,
+        default
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -277,10 +300,11 @@ async fn insert(
     let (name, repo, project) = (name.as_str(), wish.repo.as_str(), wish.project.as_str());
     let branch = wish.branch.as_ref().map(Branch::as_str);
     let (now, requested) = (Timestamp::now().0, Status::Requested.name());
+    let machine_type = wish.machine_type.of_new().map(MachineType::as_str);
     let row = sqlx::query!(
         r#"INSERT INTO instances (name, owner_id, github_url, project_name, branch, description, wanted, status,
-                                status_since, created_at, updated_at)
-         VALUES ($1, $2, $3, $4, $5, $6, 'present', $7, $8, $8, $8)
+                                status_since, created_at, updated_at, machine_type)
+         VALUES ($1, $2, $3, $4, $5, $6, 'present', $7, $8, $8, $8, $9)
          ON CONFLICT (name) DO NOTHING RETURNING id AS "id!""#,
         name,
         wish.owner.0,
@@ -289,7 +313,8 @@ async fn insert(
         branch,
         wish.description,
         requested,
-        now
+        now,
+        machine_type
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -327,6 +352,7 @@ async fn take_over(
         project: &wish.project,
         branch: wish.branch.as_ref(),
         description: &wish.description,
+        machine_type: &wish.machine_type,
     };
     Ok((there.row, change(tx, &there, form, wish.replace).await?))
 }

@@ -45,6 +45,7 @@ pub(super) fn submission(owner: &User, name: Option<&str>) -> Submission {
         project: "shop".parse().unwrap(),
         branch: None,
         description: String::new(),
+        machine_type: TypeWish::default(),
         plan: plan('a'),
         replace: false,
         received_at: Timestamp::now(),

@@ -7,6 +7,7 @@ mod address;
 mod assets;
 mod auth;
 mod callback;
+mod cloud;
 mod error;
 mod fetched;
 mod format;
@@ -15,6 +16,7 @@ mod images;
 mod instances;
 mod metrics;
 mod middleware;
+mod offer;
 mod page;
 mod readiness;
 mod site;
@@ -29,6 +31,7 @@ use axum::{
     response::Redirect,
     routing::get,
 };
+pub use offer::Offer;
 pub use site::{Finds, Inner, Looker, Settings, Site};
 use tower_http::{
     catch_panic::CatchPanicLayer,
@@ -46,6 +49,7 @@ pub fn router(site: Site) -> Router {
         .merge(auth::router())
         .merge(instances::router())
         .merge(images::router())
+        .merge(cloud::router())
         .merge(users::router())
         .merge(account::router())
         .fallback(async || error::WebError::NotFound)

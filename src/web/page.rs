@@ -16,6 +16,8 @@ pub enum Section {
     Instances,
     /// The golden images.
     Images,
+    /// The machines that there are, and what they cost.
+    Cloud,
     /// The people who can sign in.
     Users,
     /// One's own account.
@@ -93,6 +95,7 @@ impl Shell {
         let here = match self.section {
             Section::Instances => "instances",
             Section::Images => "images",
+            Section::Cloud => "cloud",
             Section::Users => "users",
             Section::Account => "account",
             Section::None => "",

@@ -12,7 +12,7 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Throttle;
-use super::instances::Streams;
+use super::{Offer, instances::Streams};
 use crate::{
     domain::{GitHosts, LogKey, Plan},
     metrics::Metrics,
@@ -36,6 +36,8 @@ pub struct Settings {
     pub trusted_proxies: Vec<IpAddr>,
     /// The cloud's name, for the foot of every page.
     pub cloud: &'static str,
+    /// The machines that can be chosen, of a cloud that has a choice of them.
+    pub offer: Option<Offer>,
     /// Whether browsers reach the site over https: cookies are `Secure` then, and HSTS is sent.
     pub secure_cookies: bool,
     /// Where the files are that machines sent.

@@ -246,6 +246,8 @@ pub const PAGES: &[Page] = &[
     page(Unready, Mira, "/instances/new", "No machines can be launched now"),
     moving(Unready, Mira, "/instances/waits", "It goes on by itself once this is cured"),
     after(Busy, Mira, "/images", &[], 404, "There is no such page"),
+    page(Busy, Root, "/cloud", "whose they are"),
+    page(Empty, Root, "/cloud", "There are none now"),
     page(Busy, Root, "/users", "Add a user"),
     page(Empty, Root, "/users", "Add a user"),
     after(Busy, Root, "/users", &[Type("username", "Two Words"), Send("/users")], 422, "Small letters"),

@@ -18,7 +18,7 @@ use ec_django_deployer::{
     preflight::{Field, Finding, Preflight, Request},
     spool::{Limits, Spool},
     store::{BakedImage, Overview, Store},
-    web::{self, Looker, Settings, Site},
+    web::{self, Looker, Offer, Settings, Site},
 };
 use reqwest::{Method, Response, StatusCode};
 use tokio_util::sync::CancellationToken;
@@ -56,6 +56,8 @@ pub struct Options {
     /// The one git host of a site that looks at repositories by git; else a stand-in looks.
     pub git_host: Option<String>,
     pub serves_samples: bool,
+    pub offer: Option<Offer>,
+    pub max_instances: u32,
 }
 
 impl Default for Options {
@@ -67,6 +69,8 @@ impl Default for Options {
             limits: LIMITS,
             git_host: None,
             serves_samples: true,
+            offer: None,
+            max_instances: 0,
         }
     }
 }
@@ -78,6 +82,7 @@ pub async fn spawn_app() -> App {
 pub async fn spawn_app_with(options: Options) -> App {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&format!("sqlite://{}/site.db", directory.path().display())).await.unwrap();
+    let store = store.with_max_instances(options.max_instances);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let callbacks = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let watchers = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -91,7 +96,8 @@ pub async fn spawn_app_with(options: Options) -> App {
         git_hosts,
         serves_samples: Arc::new(options.serves_samples.into()),
         trusted_proxies: options.trusted_proxies,
-        cloud: "local",
+        cloud: if options.offer.is_some() { "ec2" } else { "local" },
+        offer: options.offer,
         secure_cookies: options.secure,
         spool: Spool::open(directory.path().join("fetches"), options.limits).unwrap(),
     };

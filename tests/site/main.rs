@@ -17,6 +17,7 @@ mod log_protocol;
 mod logging;
 mod logs;
 mod metrics;
+mod money;
 mod power;
 mod preflight;
 mod program;

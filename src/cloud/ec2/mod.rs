@@ -143,6 +143,11 @@ impl Ec2 {
         aws_sdk_ec2::config::Builder::new().retry_config(RetryConfig::disabled())
     }
 
+    /// The name of the region, where one is set.
+    pub fn region_name(&self) -> Option<String> {
+        self.0.region.clone()
+    }
+
     /// The name of the region, or what stands for it in sentences.
     fn region(&self) -> &str {
         self.0.region.as_deref().unwrap_or("no region")

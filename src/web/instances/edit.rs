@@ -13,7 +13,8 @@ use tracing::Instrument;
 
 use super::{
     find,
-    form::{Errors, FormView, Typed},
+    form::{Errors, FormView, MACHINE_TYPE, Typed},
+    limit, type_field,
 };
 use crate::{
     domain::{Instance, RepoUrl, Status, Timestamp},
@@ -39,6 +40,8 @@ struct EditPage {
     instance: Instance,
     /// Whether somebody saved another form since this one was shown.
     changed: bool,
+    /// Why nothing was launched though every field is right.
+    refusal: Option<String>,
 }
 
 impl EditPage {
@@ -102,12 +105,12 @@ async fn save(
     let hosts = site.settings.git_hosts();
     typed.unfold_over(&instance, &hosts);
     let mut errors = Errors::default();
-    let (source, rest) = typed.parse(&hosts, &mut errors);
+    let (source, rest) = typed.parse(&hosts, site.settings.offer.as_ref(), &mut errors);
     let Some(source) = source else {
         return form(&visit, StatusCode::UNPROCESSABLE_ENTITY, instance, typed, errors, Asks::Nothing).await;
     };
     let request = source.request(visit.user.id);
-    let edit = rest.map(|(_, description)| Edit {
+    let edit = rest.map(|(_, description, machine_type)| Edit {
         row: instance.row,
         by: visit.user.id,
         version: typed.version.clone(),
@@ -115,6 +118,7 @@ async fn save(
         project: source.project,
         branch: source.branch,
         description,
+        machine_type,
         plan: None,
         replace: typed.replace == "yes",
         received_at,
@@ -128,6 +132,11 @@ async fn save(
             Asks::Nothing
         }
         Answer::Incomplete => Asks::Nothing,
+        Answer::Refused(SubmitError::OtherType { machine_type }) => {
+            errors.add(MACHINE_TYPE, &type_field::other_type(&machine_type));
+            Asks::Nothing
+        }
+        Answer::Refused(SubmitError::TooMany { limit }) => Asks::Fewer(limit),
         Answer::Refused(SubmitError::NeedsReplace { repo }) => Asks::Replace(repo),
         Answer::Refused(SubmitError::Changed) => Asks::Again,
         Answer::Refused(SubmitError::Terminating | SubmitError::NameTaken) => {
@@ -191,6 +200,8 @@ enum Asks {
     Replace(RepoUrl),
     /// Whether what somebody saved meanwhile may be overwritten.
     Again,
+    /// To have fewer instances, of which an owner may have so many.
+    Fewer(u32),
 }
 
 async fn form(
@@ -206,16 +217,19 @@ async fn form(
         // The page tells what is there now, so that saving once more is done knowing it.
         typed.version = instance.version();
     }
-    let replaces = if let Asks::Replace(repo) = asks { Some(repo) } else { None };
-    let hosts = visit.site.settings.git_hosts();
-    let form = FormView::new(typed, errors, replaces.as_ref(), &hosts, true);
+    let (replaces, refusal) = match asks {
+        Asks::Replace(repo) => (Some(repo), None),
+        Asks::Fewer(limit) => (None, Some(limit::too_many(limit))),
+        Asks::Nothing | Asks::Again => (None, None),
+    };
+    let form = FormView::new(typed, errors, replaces.as_ref(), &visit.site.settings, Some(&instance));
     let purpose = match instance.status {
         Status::Terminated => format!("Deploy {} again", instance.name),
         _ => format!("Edit {}", instance.name),
     };
     let description = format!("What {} is made from.", instance.name);
     let shell = Shell::new(visit, form.page_title(&purpose), description).await?;
-    page(status, &EditPage { shell, form, instance, changed })
+    page(status, &EditPage { shell, form, instance, changed, refusal })
 }
 
 /// What is said to who would deploy on an instance that is on its way out.

@@ -3,10 +3,15 @@
 
 use serde::Deserialize;
 
+use super::type_field::{self, TypeField};
 use crate::{
     domain::{Branch, GitHosts, Instance, NameError, ProjectName, RepoUrl, ServerName, UserId},
     preflight::{Field, Finding, Request},
-    web::format::{count, field_error},
+    store::TypeWish,
+    web::{
+        Offer, Settings,
+        format::{count, field_error},
+    },
 };
 
 /// What is in the form, as it was typed.
@@ -18,6 +23,7 @@ pub struct Typed {
     pub name: String,
     pub branch: String,
     pub description: String,
+    pub machine_type: String,
     pub replace: String,
     /// The version of the instance that the form was filled in from.
     pub version: String,
@@ -39,8 +45,8 @@ impl Source {
     }
 }
 
-/// The instance's name and description.
-type Rest = (Option<ServerName>, String);
+/// The instance's name and description, and the type of its machine.
+type Rest = (Option<ServerName>, String, TypeWish);
 
 /// A field's error, for the field and for the summary.
 pub struct FieldError {
@@ -61,6 +67,7 @@ pub const PROJECT: (&str, &str) = ("project-name", "Project name");
 pub const NAME: (&str, &str) = ("name", "Name of the instance");
 pub const BRANCH: (&str, &str) = ("branch", "Branch");
 pub const DESCRIPTION: (&str, &str) = ("description", "Description");
+pub const MACHINE_TYPE: (&str, &str) = ("machine-type", "Machine type");
 
 impl Errors {
     pub fn add(&mut self, (id, label): (&'static str, &'static str), error: &NameError) {
@@ -121,6 +128,7 @@ impl Typed {
             name: instance.name.to_string(),
             branch: instance.branch.as_ref().map(ToString::to_string).unwrap_or_default(),
             description: instance.description.clone(),
+            machine_type: String::new(),
             replace: String::new(),
             version: instance.version(),
         }
@@ -157,15 +165,22 @@ impl Typed {
 
     /// Each field as what it stands for. Where repository, project and branch are right the first
     /// value is there, so that preflight can look though another field is wrong.
-    pub fn parse(&self, hosts: &GitHosts, errors: &mut Errors) -> (Option<Source>, Option<Rest>) {
+    pub fn parse(
+        &self,
+        hosts: &GitHosts,
+        offer: Option<&Offer>,
+        errors: &mut Errors,
+    ) -> (Option<Source>, Option<Rest>) {
         let repo = errors.keep(URL, RepoUrl::parse_pasted(&self.github_url, hosts));
         let project = errors.keep(PROJECT, self.project_name.trim().trim_end_matches('/').parse());
         let name = errors.keep(NAME, optional(&self.name));
         let branch = errors.keep(BRANCH, optional(&self.branch));
         let description = errors.keep(DESCRIPTION, description(&self.description));
+        let machine_type = errors.keep(MACHINE_TYPE, type_field::parse(&self.machine_type, offer));
         let source = repo.zip(project).zip(branch);
         let source = source.map(|((repo, project), branch)| Source { repo: repo.url, project, branch });
-        (source, name.zip(description))
+        let rest = name.zip(description).zip(machine_type);
+        (source, rest.map(|((name, description), machine_type)| (name, description, machine_type)))
     }
 }
 
@@ -175,6 +190,8 @@ pub struct FormView {
     errors: Errors,
     /// The hosts whose repositories can be deployed, in words.
     pub hosts: String,
+    /// The field of the type of machine, in a cloud that has a choice of them.
+    pub types: Option<TypeField>,
     /// The repository that would be replaced.
     pub replaces: Option<String>,
     /// Whether it is of an instance that is there already, whose name stays.
@@ -182,19 +199,20 @@ pub struct FormView {
 }
 
 impl FormView {
-    /// The form of a new instance, or of one that is there already; `replaces` is the repository that would be.
+    /// The form of a new instance, or of `instance`, which is there already; `replaces` is the repository that would be.
     pub fn new(
         typed: Typed,
         mut errors: Errors,
         replaces: Option<&RepoUrl>,
-        hosts: &GitHosts,
-        of_instance: bool,
+        settings: &Settings,
+        instance: Option<&Instance>,
     ) -> Self {
-        let order = [URL.0, PROJECT.0, NAME.0, BRANCH.0, DESCRIPTION.0];
+        let order = [URL.0, PROJECT.0, NAME.0, BRANCH.0, DESCRIPTION.0, MACHINE_TYPE.0];
         errors.0.sort_by_key(|error| order.iter().position(|id| *id == error.id));
         errors.0.dedup_by_key(|error| error.id);
-        let (hosts, replaces) = (hosts.in_words(), replaces.map(ToString::to_string));
-        Self { typed, errors, hosts, replaces, of_instance }
+        let types = settings.offer.as_ref().map(|offer| TypeField::of(offer, &typed.machine_type, instance));
+        let (hosts, replaces) = (settings.git_hosts().in_words(), replaces.map(ToString::to_string));
+        Self { typed, errors, hosts, types, replaces, of_instance: instance.is_some() }
     }
 
     /// The page's title: what it is for, and before that how many fields need a change.
@@ -226,9 +244,11 @@ impl FormView {
         if self.of_instance {
             return true;
         }
-        let folded = [NAME.0, BRANCH.0, DESCRIPTION.0];
+        let folded = [NAME.0, BRANCH.0, DESCRIPTION.0, MACHINE_TYPE.0];
         let typed = [&self.typed.name, &self.typed.branch, &self.typed.description];
-        typed.iter().any(|typed| !typed.is_empty()) || folded.iter().any(|id| self.error(id).is_some())
+        typed.iter().any(|typed| !typed.is_empty())
+            || self.types.as_ref().is_some_and(|types| types.is_other)
+            || folded.iter().any(|id| self.error(id).is_some())
     }
 
     /// The field to begin with: the first that is wrong, else the first.

@@ -10,7 +10,10 @@ use axum::{
 use serde::Serialize;
 use serde_json::json;
 
-use super::find;
+use super::{
+    cost::{Cost, MonthInfo},
+    find,
+};
 use crate::{
     domain::{Deployment, Status, Step, StepState, Timestamp},
     store::Overview,
@@ -29,6 +32,10 @@ struct Info {
     wanted: &'static str,
     instance_id: Option<String>,
     public_ip: Option<String>,
+    /// The type of its machine, in a cloud that has a choice of them.
+    machine_type: Option<String>,
+    /// What its machine costs as it is now, as far as that is known.
+    month: Option<MonthInfo>,
     /// 0 to 1.
     progress: f64,
     /// The step under way, or the one that failed.
@@ -57,7 +64,7 @@ struct ErrorInfo {
 
 async fn info(ApiVisit(visit): ApiVisit, Path(name): Path<String>) -> Result<Response, WebError> {
     match find(&visit, &name).await {
-        Ok(found) => Ok(Json(Info::of(&found)).into_response()),
+        Ok(found) => Ok(Json(Info::of(&visit.site, &found)).into_response()),
         Err(WebError::NotFound) => {
             let body = Json(json!({"error": "There is no such instance, or it is not one of yours."}));
             Ok((StatusCode::NOT_FOUND, body).into_response())
@@ -67,8 +74,9 @@ async fn info(ApiVisit(visit): ApiVisit, Path(name): Path<String>) -> Result<Res
 }
 
 impl Info {
-    fn of(found: &Overview) -> Self {
+    fn of(site: &Site, found: &Overview) -> Self {
         let (instance, newest) = (&found.instance, found.newest.as_ref());
+        let (machine_type, month) = Cost::of(site, instance).map(Cost::info).unzip();
         let failure = newest.and_then(|newest| newest.failure.as_ref());
         let failure = instance.failure.as_ref().or(failure);
         let live = instance.status == Status::Live && newest.is_some_and(|newest| newest.outcome.is_some());
@@ -78,6 +86,8 @@ impl Info {
             wanted: instance.wanted.name(),
             instance_id: instance.instance_id.as_ref().map(ToString::to_string),
             public_ip: instance.public_ip.map(|ip| ip.to_string()),
+            machine_type,
+            month: month.flatten(),
             progress: if live { 1.0 } else { newest.map_or(0.0, |newest| newest.report.progress()) },
             step: newest.and_then(|newest| newest.report.current()),
             steps: newest.map_or_else(Vec::new, |newest| {

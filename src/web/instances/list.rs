@@ -99,6 +99,8 @@ pub struct ListView {
     /// What an admin should know of the golden image.
     pub image: Option<ImageNotice>,
     pub sample: SampleWay,
+    /// What a machine costs where none is chosen, as far as that is known.
+    pub cost: Option<String>,
     pub is_admin: bool,
     pub everyones: bool,
 }
@@ -117,7 +119,8 @@ impl ListView {
             None => BakeNotice::of(&visit.site).await?,
         };
         let (image, sample) = (ImageNotice::of(visit).await?, SampleWay::of(&visit.site));
-        Ok(Self { rows, readiness, bake, image, sample, is_admin, everyones })
+        let cost = visit.site.settings.offer.as_ref().and_then(|offer| offer.cost(&offer.default));
+        Ok(Self { rows, readiness, bake, image, sample, cost, is_admin, everyones })
     }
 
     /// How many there are, in words.

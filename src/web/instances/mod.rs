@@ -1,5 +1,6 @@
 //! Instances: the list, the form, one instance with its deployments, and what can be done with it.
 
+mod cost;
 mod cures;
 mod data;
 mod deployment;
@@ -11,6 +12,7 @@ mod fetch_events;
 mod form;
 mod history;
 mod info;
+mod limit;
 mod list;
 mod list_events;
 pub(super) mod log_html;
@@ -21,6 +23,7 @@ mod progress;
 mod redeploy;
 mod streams;
 mod terminate;
+mod type_field;
 mod view;
 mod whole_log;
 mod words;

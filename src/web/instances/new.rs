@@ -12,11 +12,14 @@ use axum::{
 use serde::Deserialize;
 use tracing::Instrument;
 
-use super::form::{Errors, FormView, NAME, Source, Typed};
+use super::{
+    form::{Errors, FormView, MACHINE_TYPE, NAME, Source, Typed},
+    limit, type_field,
+};
 use crate::{
     domain::{NameError, RepoUrl, ServerName, Timestamp, UserId},
     preflight::{Finding, Request},
-    store::{Submission, SubmitError, Submitted},
+    store::{Submission, SubmitError, Submitted, TypeWish},
     web::{
         Site,
         auth::{CheckedForm, Visit},
@@ -42,6 +45,10 @@ struct NewPage {
     form: FormView,
     readiness: Option<ReadinessNotice>,
     sample: SampleWay,
+    /// How many instances one has of those one may have.
+    used: Option<String>,
+    /// Why nothing was launched though every field is right.
+    refusal: Option<String>,
 }
 
 /// What the form asks for, once each field is right.
@@ -50,6 +57,7 @@ struct Wish {
     source: Source,
     name: Option<ServerName>,
     description: String,
+    machine_type: TypeWish,
     replace: bool,
     received_at: Timestamp,
 }
@@ -60,7 +68,7 @@ async fn show(visit: Visit, Query(fill): Query<Fill>) -> Result<Response, WebErr
         typed.github_url = format!("{}/samples/guestbook.git", visit.site.settings.callback_url);
         "guestbook".clone_into(&mut typed.project_name);
     }
-    form(&visit, StatusCode::OK, typed, Errors::default(), None).await
+    form(&visit, StatusCode::OK, typed, Errors::default(), None, None).await
 }
 
 async fn create(
@@ -72,17 +80,24 @@ async fn create(
     let hosts = site.settings.git_hosts();
     typed.unfold(&hosts);
     let mut errors = Errors::default();
-    let (source, rest) = typed.parse(&hosts, &mut errors);
+    let (source, rest) = typed.parse(&hosts, site.settings.offer.as_ref(), &mut errors);
     let Some(source) = source else {
-        return form(&visit, StatusCode::UNPROCESSABLE_ENTITY, typed, errors, None).await;
+        return form(&visit, StatusCode::UNPROCESSABLE_ENTITY, typed, errors, None, None).await;
     };
     let (owner, replace) = (visit.user.id, typed.replace == "yes");
     let request = source.request(owner);
-    let wish =
-        rest.map(|(name, description)| Wish { owner, source, name, description, replace, received_at });
+    let wish = rest.map(|(name, description, machine_type)| Wish {
+        owner,
+        source,
+        name,
+        description,
+        machine_type,
+        replace,
+        received_at,
+    });
     // On its own, so that what was sent is done though the browser went away meanwhile.
     let answer = tokio::spawn(look_and_submit(site, request, wish).in_current_span()).await??;
-    let mut replaces = None;
+    let (mut replaces, mut refusal) = (None, None);
     match answer {
         Answer::Done(submitted) => {
             return Ok(Redirect::to(&format!("/instances/{}", submitted.name)).into_response());
@@ -97,10 +112,14 @@ async fn create(
             let error = "This instance is being terminated. Wait until it is gone, or choose another name.";
             errors.add(NAME, &NameError::new(error));
         }
+        Answer::Refused(SubmitError::OtherType { machine_type }) => {
+            errors.add(MACHINE_TYPE, &type_field::other_type(&machine_type));
+        }
+        Answer::Refused(SubmitError::TooMany { limit }) => refusal = Some(limit::too_many(limit)),
         Answer::Refused(SubmitError::NeedsReplace { repo }) => replaces = Some(repo),
         Answer::Refused(SubmitError::Store(error)) => return Err(error.into()),
     }
-    form(&visit, StatusCode::UNPROCESSABLE_ENTITY, typed, errors, replaces).await
+    form(&visit, StatusCode::UNPROCESSABLE_ENTITY, typed, errors, replaces, refusal).await
 }
 
 fn suggest_other(error: NameError, typed: &Typed) -> NameError {
@@ -134,6 +153,7 @@ async fn look_and_submit(site: Site, request: Request, wish: Option<Wish>) -> Re
         project: wish.source.project,
         branch: wish.source.branch,
         description: wish.description,
+        machine_type: wish.machine_type,
         plan,
         replace: wish.replace,
         received_at: wish.received_at,
@@ -153,11 +173,12 @@ async fn form(
     typed: Typed,
     errors: Errors,
     replaces: Option<RepoUrl>,
+    refusal: Option<String>,
 ) -> Result<Response, WebError> {
-    let hosts = visit.site.settings.git_hosts();
-    let form = FormView::new(typed, errors, replaces.as_ref(), &hosts, false);
+    let form = FormView::new(typed, errors, replaces.as_ref(), &visit.site.settings, None);
     let description = "A repository's URL and the project's name: that is all it takes.";
     let shell = Shell::new(visit, form.page_title("New instance"), description).await?;
     let (readiness, sample) = (ReadinessNotice::of(&visit.site), SampleWay::of(&visit.site));
-    page(status, &NewPage { shell, form, readiness, sample })
+    let used = limit::used(visit).await?;
+    page(status, &NewPage { shell, form, readiness, sample, used, refusal })
 }

@@ -9,7 +9,7 @@ use axum::{
     routing::{get, post},
 };
 
-use super::find;
+use super::{cost::Cost, find};
 use crate::{
     domain::Instance,
     store::PowerError,
@@ -32,6 +32,24 @@ pub fn router() -> Router<Site> {
 struct StopPage {
     shell: Shell,
     instance: Instance,
+    /// What its machine is and costs, in a cloud that has a choice of them.
+    cost: Option<Cost>,
+}
+
+impl StopPage {
+    /// Whether it has an Elastic IP, which it keeps.
+    fn keeps_address(&self) -> bool {
+        self.cost.as_ref().is_some_and(|cost| cost.keeps_address)
+    }
+
+    /// What goes on costing while it is stopped.
+    fn goes_on_costing(&self) -> String {
+        let what = if self.keeps_address() { "it and the Elastic IP are" } else { "it is" };
+        let month = self.cost.as_ref().and_then(|cost| cost.stopped);
+        let price =
+            month.map(|month| format!(", about {} a month", month.total().about())).unwrap_or_default();
+        format!("{what} all that goes on costing{price}")
+    }
 }
 
 async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebError> {
@@ -42,7 +60,8 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebErr
     let title = format!("Stop {}", instance.name);
     let description = format!("Confirm that {} is to be stopped.", instance.name);
     let shell = Shell::new(&visit, title, description).await?;
-    page(StatusCode::OK, &StopPage { shell, instance })
+    let cost = Cost::of(&visit.site, &instance);
+    page(StatusCode::OK, &StopPage { shell, instance, cost })
 }
 
 async fn stop(

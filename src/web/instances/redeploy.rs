@@ -17,7 +17,7 @@ use crate::{
     web::{
         Site,
         auth::{CheckedForm, NoFields, Visit},
-        error::WebError,
+        error::{Problem, WebError},
         format::rich,
     },
 };
@@ -77,9 +77,19 @@ async fn look_and_queue(
                 NameError::new("The instance was changed meanwhile. Look at it once more, and try again.");
             Ok(vec![Finding { field: Field::Repo, error }])
         }
-        Err(SubmitError::Terminating | SubmitError::NameTaken | SubmitError::NeedsReplace { .. }) => {
-            Err(terminating().into())
-        }
+        // Of one that is gone, from a page that was shown before: the form of Deploy again says how many there may be.
+        Err(SubmitError::TooMany { .. }) => Err(Problem::new(
+            StatusCode::CONFLICT,
+            "That would be one instance too many",
+            "Its owner has as many as an owner may have here. Terminate one that is not needed any more, or ask an admin for more.",
+        )
+        .into()),
+        Err(
+            SubmitError::Terminating
+            | SubmitError::NameTaken
+            | SubmitError::NeedsReplace { .. }
+            | SubmitError::OtherType { .. },
+        ) => Err(terminating().into()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    cost::Cost,
     failure::{Card, Told},
     log_html::{self, Tail},
     words::{plan_facts, saw_html},
@@ -75,6 +76,8 @@ pub struct View {
     pub kind: Kind,
     pub log: Tail,
     pub failure: Option<Card>,
+    /// What its machine is and costs, in a cloud that has a choice of them.
+    pub cost: Option<Cost>,
     /// What a look at the repository found in the way of a redeployment, as HTML.
     pub findings: Vec<String>,
     /// The token of the forms.
@@ -111,6 +114,7 @@ impl View {
         let bake = if waits { store.newest_image().await? } else { None };
         let kind = Kind::of(instance.status);
         let attempt = if kind == Kind::Working { store.attempt(instance.row).await? } else { None };
+        let cost = Cost::of(&visit.site, &instance);
         let mut view = Self {
             instance,
             shown,
@@ -123,6 +127,7 @@ impl View {
             kind,
             log: Tail::default(),
             failure: None,
+            cost,
             findings: Vec::new(),
             csrf: visit.csrf.token(),
             scripted: false,
@@ -315,9 +320,15 @@ impl View {
         }
     }
 
+    /// Whether it keeps its public IP while it is stopped.
+    pub fn keeps_address(&self) -> bool {
+        self.cost.as_ref().is_some_and(|cost| cost.keeps_address)
+    }
+
     /// What else is to be known of it.
     pub fn resting_note(&self) -> Option<&'static str> {
         match self.instance.status {
+            Status::Starting | Status::Stopped if self.keeps_address() => None,
             Status::Stopped => Some(
                 "The project does not answer. Once the machine is started, the public IP may be another one.",
             ),
@@ -342,6 +353,9 @@ impl View {
         let mut facts = Vec::new();
         if let Some(id) = &instance.instance_id {
             facts.push(("Instance id", format!("<code>{id}</code>")));
+        }
+        if let Some(cost) = &self.cost {
+            facts.push(("Machine type", cost.machine_type()));
         }
         if let (Some(ip), Some(url)) = (instance.public_ip, instance.url()) {
             facts.push(("Public IP", format!(r#"<a href="{url}" rel="noreferrer">{ip}</a>"#)));
