@@ -158,6 +158,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
     halves.spawn(prune_fetched(store.clone(), spool, shutdown.clone()));
     halves.spawn(named("fetcher", reconciler.fetcher().run(shutdown.clone()), shutdown.clone()));
+    halves.spawn(named("orphans", reconciler.orphans().run(shutdown.clone()), shutdown.clone()));
     halves.spawn(named("reconciler", reconciler.run(shutdown.clone()), shutdown.clone()));
     halves.spawn(named("baker", baker.run(shutdown.clone()), shutdown.clone()));
     let mut broken = None;
@@ -239,7 +240,12 @@ fn ec2_config(config: &Config, site: &str) -> crate::cloud::ec2::Ec2Config {
 }
 
 /// What pages need to know.
-fn web_settings(config: &Config, cloud: &Cloud, serves_samples: Arc<AtomicBool>, spool: Spool) -> web::Settings {
+fn web_settings(
+    config: &Config,
+    cloud: &Cloud,
+    serves_samples: Arc<AtomicBool>,
+    spool: Spool,
+) -> web::Settings {
     web::Settings {
         public_url: config.public_url(),
         callback_url: config.callback_url(),

@@ -1,0 +1,176 @@
+//! Looks for orphans: what carries this site's mark in the cloud and no row knows. It looks every ten minutes and when
+//! an admin asks for it, writes down what it finds, and does about each what an admin wants, and nothing else.
+
+use std::time::Duration;
+
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio_util::sync::CancellationToken;
+
+use super::Reconciler;
+use crate::{
+    cloud::{Cloud, CloudError, LaunchRequest, Retry},
+    domain::{HoldingKind, Orphan, OrphanWish, ServerName, Timestamp, orphans},
+    store::{AdoptedLaunch, Adoption, Change, Store, StoreError},
+};
+
+/// How often it looks by itself: an inventory is a request for each kind of thing, and what nobody knows of has time.
+const EVERY: Duration = Duration::from_secs(600);
+/// How soon it looks again where the cloud could not say, or could not do it now.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How soon it looks whether what is to go is gone.
+const SOON: Duration = Duration::from_secs(3);
+
+/// Looks for orphans, and does what admins want done about them.
+#[derive(Clone, Debug)]
+pub struct Orphans {
+    store: Store,
+    cloud: Cloud,
+    /// The site's random id.
+    site: String,
+}
+
+impl Reconciler {
+    /// The part of it that looks for what no row knows.
+    pub fn orphans(&self) -> Orphans {
+        Orphans { store: self.store.clone(), cloud: self.cloud.clone(), site: self.settings.site.clone() }
+    }
+}
+
+impl Orphans {
+    /// Works until `shutdown`.
+    pub async fn run(self, shutdown: CancellationToken) {
+        // Before the first look, so that no wish falls between the two.
+        let mut changes = self.store.changes();
+        loop {
+            let look = async {
+                // A cloud that cannot run machines now says why on the pages already.
+                self.store.until_ready().await;
+                self.look().await
+            };
+            let pause = tokio::select! {
+                () = shutdown.cancelled() => return,
+                pause = look => pause.unwrap_or_else(|error| {
+                    tracing::error!(error = &error as &dyn std::error::Error, "orphans could not be looked for");
+                    PATIENCE
+                }),
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = asked(&mut changes) => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Takes an inventory, writes down what no row knows, and does what is wanted about that. Says when to look again.
+    async fn look(&self) -> Result<Duration, StoreError> {
+        let at = Timestamp::now();
+        let inventory = match self.cloud.inventory().await {
+            Ok(inventory) => inventory,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the cloud could not be asked for all that it has"
+                );
+                self.store.inventory_failed(&error.sentence, at).await?;
+                return Ok(if error.retry == Retry::Later { PATIENCE } else { EVERY });
+            }
+        };
+        // Later than the inventory, so that what was launched meanwhile is known.
+        let known = self.store.known_holdings(at).await?;
+        self.store.note_inventory(&orphans(&inventory, &known, at), at).await?;
+        let mut pause = EVERY;
+        for orphan in self.store.orphans().await?.iter() {
+            let Some(wish) = orphan.wish else { continue };
+            pause = pause.min(self.fulfil(orphan, wish).await?);
+        }
+        Ok(pause)
+    }
+
+    /// Does what is wanted about an orphan that was seen just now. Says when to look what came of it.
+    async fn fulfil(&self, orphan: &Orphan, wish: OrphanWish) -> Result<Duration, StoreError> {
+        let known = self.store.known_holdings(Timestamp::now()).await?;
+        if known.knows(&orphan.holding) {
+            // A row has come to know it since it was found.
+            self.store.orphan_gone(orphan.row).await?;
+            return Ok(EVERY);
+        }
+        let (kind, id) = (orphan.holding.kind, &orphan.holding.id);
+        match wish {
+            OrphanWish::Terminate => {
+                let done = self.cloud.discard(kind, id).await;
+                tracing::info!(kind = kind.name(), id, done = done.is_ok(), "an orphan was to be terminated");
+                self.terminated(orphan, done).await
+            }
+            OrphanWish::Adopt => {
+                let adoption = self.adopt(orphan).await?;
+                tracing::info!(kind = kind.name(), id, ?adoption, "an orphan was to be adopted");
+                if let Adoption::Refused(why) = adoption {
+                    self.store.orphan_failed(orphan.row, &why, false).await?;
+                }
+                Ok(EVERY)
+            }
+        }
+    }
+
+    /// What was to go is forgotten once an inventory does not show it any more.
+    async fn terminated(
+        &self,
+        orphan: &Orphan,
+        done: Result<(), CloudError>,
+    ) -> Result<Duration, StoreError> {
+        match done {
+            Ok(()) => Ok(SOON),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "an orphan was not terminated");
+                let again = error.retry == Retry::Later;
+                self.store.orphan_failed(orphan.row, &error.sentence, again).await?;
+                Ok(if again { PATIENCE } else { EVERY })
+            }
+        }
+    }
+
+    async fn adopt(&self, orphan: &Orphan) -> Result<Adoption, StoreError> {
+        let holding = &orphan.holding;
+        match holding.kind {
+            HoldingKind::Image => self.store.adopt_image(orphan).await,
+            HoldingKind::Machine => {
+                let Some(instance) = holding.name.as_deref().and_then(|name| name.parse::<ServerName>().ok())
+                else {
+                    return Ok(Adoption::Refused(format!(
+                        "The machine {} does not carry the name of an instance.",
+                        holding.id
+                    )));
+                };
+                let token = holding.token.clone().unwrap_or_else(|| format!("adopted-{}", holding.id));
+                // What it was launched with is not known any more; what is asked of it later needs the rest.
+                let request = LaunchRequest {
+                    token: token.clone(),
+                    site: self.site.clone(),
+                    instance,
+                    image: holding.image.clone().unwrap_or_default(),
+                    user_data: Vec::new(),
+                    placement: None,
+                };
+                let request =
+                    serde_json::to_string(&request).map_err(|error| StoreError::File(error.into()))?;
+                let launch = AdoptedLaunch { token: &token, request: &request };
+                self.store.adopt_machine(orphan, launch).await
+            }
+            HoldingKind::Address | HoldingKind::Volume | HoldingKind::Snapshot => Ok(Adoption::Refused(
+                format!("No record could have the {} {}.", holding.kind.name(), holding.id),
+            )),
+        }
+    }
+}
+
+/// Waits until an admin wants something.
+async fn asked(changes: &mut Receiver<Change>) {
+    loop {
+        match changes.recv().await {
+            Ok(Change::OrphanWish) | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            Err(RecvError::Closed) => return std::future::pending().await,
+        }
+    }
+}
