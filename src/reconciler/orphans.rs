@@ -174,3 +174,119 @@ async fn asked(changes: &mut Receiver<Change>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::{super::images::tests::a_cloud, *};
+    use crate::{
+        domain::{Role, UserId},
+        store::BakedImage,
+    };
+
+    /// A cloud on disk with images that were made an hour ago, one of which a row knows, and who looks for orphans.
+    async fn world() -> (Store, Orphans, UserId, tempfile::TempDir) {
+        let (store, cloud, dir) = a_cloud(&["img-1-aa", "img-2-aa", "img-3-aa"]).await;
+        let id = store.begin_image("digest").await.unwrap();
+        store.end_image(id, Ok(BakedImage { cloud_ref: "img-1-aa", base: "", size: 1 })).await.unwrap();
+        for name in ["img-1-aa", "img-2-aa"] {
+            age(&dir.path().join(format!("local/images/{name}.json")));
+        }
+        let mira = store.add_user(&"mira".parse().unwrap(), "hash", Role::Admin).await.unwrap();
+        (store.clone(), Orphans { store, cloud, site: "site".to_owned() }, mira.id, dir)
+    }
+
+    fn age(file: &std::path::Path) {
+        let hour = std::time::SystemTime::now() - Duration::from_secs(3600);
+        fs::File::options().append(true).open(file).unwrap().set_modified(hour).unwrap();
+    }
+
+    /// A stopped machine of a site, as it is on disk.
+    fn machine(dir: &tempfile::TempDir, id: &str, site: &str) {
+        let machine = dir.path().join("local/machines").join(id);
+        fs::create_dir(&machine).unwrap();
+        let record =
+            format!(r#"{{"site": "{site}", "instance": "shop", "token": "{id}", "image": "img-1-aa"}}"#);
+        fs::write(machine.join("machine.json"), record).unwrap();
+        fs::write(machine.join("launched"), "").unwrap();
+        age(&machine.join("machine.json"));
+    }
+
+    async fn ids(store: &Store) -> Vec<String> {
+        store.orphans().await.unwrap().iter().map(|orphan| orphan.holding.id.clone()).collect()
+    }
+
+    #[tokio::test]
+    async fn what_no_row_knows_is_told_and_nothing_is_done_about_it() {
+        let (store, orphans, _, dir) = world().await;
+        machine(&dir, "i-0123456789abcdef0", "site");
+        machine(&dir, "i-0123456789abcdef1", "another");
+        for _ in 0..2 {
+            assert_eq!(orphans.look().await.unwrap(), EVERY);
+            // The third image is young; the second machine is another site's.
+            assert_eq!(ids(&store).await, ["i-0123456789abcdef0", "img-2-aa"]);
+        }
+        assert_eq!(orphans.cloud.images().await.unwrap().len(), 3);
+        let found = store.orphans().await.unwrap();
+        let machine = &found[0].holding;
+        assert_eq!((machine.state.as_str(), machine.name.as_deref()), ("stopped", Some("shop")));
+        assert_eq!(machine.image.as_deref(), Some("img-1-aa"));
+    }
+
+    #[tokio::test]
+    async fn what_is_to_go_goes_and_it_alone() {
+        let (store, orphans, mira, dir) = world().await;
+        orphans.look().await.unwrap();
+        let row = store.orphans().await.unwrap()[0].row;
+        assert!(store.want_orphan(row, OrphanWish::Terminate, mira).await.unwrap());
+        assert_eq!(orphans.look().await.unwrap(), SOON, "it is looked whether it is gone");
+        assert_eq!(orphans.look().await.unwrap(), EVERY);
+        assert_eq!(ids(&store).await, [""; 0]);
+        let mut left = orphans.cloud.images().await.unwrap();
+        left.sort();
+        assert_eq!(left, ["img-1-aa", "img-3-aa"]);
+        assert!(!dir.path().join("local/images/img-2-aa").exists());
+    }
+
+    #[tokio::test]
+    async fn what_the_cloud_refuses_is_told_and_tried_again_where_that_can_help() {
+        let (store, orphans, mira, dir) = world().await;
+        orphans.look().await.unwrap();
+        let row = store.orphans().await.unwrap()[0].row;
+        // A machine of another site stands on the image.
+        let machine = dir.path().join("local/machines/i-0123456789abcdef1");
+        fs::create_dir(&machine).unwrap();
+        let record = r#"{"site": "another", "instance": "shop", "token": "t", "image": "img-2-aa"}"#;
+        fs::write(machine.join("machine.json"), record).unwrap();
+        store.want_orphan(row, OrphanWish::Terminate, mira).await.unwrap();
+        assert_eq!(orphans.look().await.unwrap(), EVERY);
+        let kept = store.orphan(row).await.unwrap().unwrap();
+        assert_eq!(kept.wish, None);
+        assert!(kept.failure.unwrap().contains("A machine stands on the golden image img-2-aa"));
+
+        // The disk is not there for a while.
+        fs::rename(dir.path().join("local/machines"), dir.path().join("local/away")).unwrap();
+        fs::write(dir.path().join("local/machines"), "").unwrap();
+        store.want_orphan(row, OrphanWish::Terminate, mira).await.unwrap();
+        assert_eq!(orphans.look().await.unwrap(), PATIENCE);
+        assert!(store.inventory().await.unwrap().error.is_some());
+        assert_eq!(store.orphan(row).await.unwrap().unwrap().wish, Some(OrphanWish::Terminate));
+    }
+
+    #[tokio::test]
+    async fn an_image_is_adopted_and_one_that_a_row_knows_by_now_is_not_terminated() {
+        let (store, orphans, mira, _dir) = world().await;
+        orphans.look().await.unwrap();
+        let orphan = store.orphans().await.unwrap()[0].clone();
+        store.want_orphan(orphan.row, OrphanWish::Adopt, mira).await.unwrap();
+        orphans.look().await.unwrap();
+        assert_eq!(ids(&store).await, [""; 0]);
+        let there = store.image(crate::domain::ImageId(2)).await.unwrap().unwrap();
+        assert_eq!(there.cloud_ref.as_deref(), Some("img-2-aa"));
+
+        // Somebody has asked for its end just before that.
+        orphans.fulfil(&orphan, OrphanWish::Terminate).await.unwrap();
+        assert_eq!(orphans.cloud.images().await.unwrap().len(), 3);
+    }
+}
