@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that are missing: `setup.sh run` for the site with machines on this
-# host, `setup.sh test` for all checks and tests besides, `setup.sh bench` for the measurements. Does nothing,
+# host, `setup.sh ec2` for the site alone, `setup.sh test` for all checks and tests besides, `setup.sh bench` for the measurements. Does nothing,
 # quickly, where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,9 +10,12 @@ axe_version=4.14.1
 axe_sha512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
 axe=${CARGO_TARGET_DIR:-target}/axe-$axe_version/axe.min.js
 
-run=(
+site=(
     build-essential # C compiler: SQLite is built into the program
     ca-certificates git
+)
+run=(
+    "${site[@]}"
     mmdebstrap systemd-container iproute2 iptables util-linux # local machines
 )
 
@@ -58,6 +61,7 @@ command -v cargo >/dev/null || {
 
 case ${1:-run} in
 run) packages=("${run[@]}") ;;
+ec2) packages=("${site[@]}") ;;
 test)
     packages=("${run[@]}" shellcheck sqlite3)
     if ! command -v chromedriver >/dev/null; then
@@ -69,7 +73,7 @@ test)
     ;;
 bench) packages=("${run[@]}" sqlite3 wrk) ;;
 *)
-    echo "usage: setup.sh run|test|bench" >&2
+    echo "usage: setup.sh run|ec2|test|bench" >&2
     exit 2
     ;;
 esac

@@ -256,14 +256,14 @@ fn web_settings(
         offer: match cloud {
             Cloud::Local(_) => None,
             #[cfg(feature = "ec2")]
-            Cloud::Ec2(ec2) => Some(offer(&config.ec2, ec2.region_name())),
+            Cloud::Ec2(ec2) => Some(offer(&config.ec2, ec2.region_name().map(str::to_owned))),
         },
         secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
         spool,
     }
 }
 
-/// The machines that forms offer, and what makes their price: with a region, the one that the cloud was found to be in.
+/// The machines that forms offer, and what makes their price; without a region nothing is said of prices.
 pub fn offer(ec2: &Ec2Args, region: Option<String>) -> web::Offer {
     web::Offer {
         types: ec2.instance_types.clone(),

@@ -1,5 +1,6 @@
 //! Where machines run: the same few verbs for every cloud. Only the reconciler calls them.
 
+#[cfg(feature = "ec2")]
 mod detached;
 #[cfg(feature = "ec2")]
 pub mod ec2;
@@ -344,6 +345,21 @@ impl Cloud {
             Self::Local(local) => local.start(id).await,
             #[cfg(feature = "ec2")]
             Self::Ec2(ec2) => ec2.start(id).await,
+        }
+    }
+
+    /// Reboots a running machine; its disk and its public IP stay.
+    ///
+    /// # Errors
+    /// Where the cloud refuses, or there is no such machine of this site.
+    pub async fn reboot(&self, id: &InstanceId) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => {
+                local.stop(id).await?;
+                local.start(id).await
+            }
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.reboot(id).await,
         }
     }
 

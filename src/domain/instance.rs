@@ -57,6 +57,15 @@ impl fmt::Display for InstanceId {
     }
 }
 
+/// How far a reboot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reboot {
+    /// It is asked for.
+    Asked,
+    /// The cloud was asked for it then.
+    Sent(Timestamp),
+}
+
 /// The record of one server and the project on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
@@ -80,6 +89,8 @@ pub struct Instance {
     pub wanted: Wanted,
     /// Whether the reconciler has not brought about yet what was wanted last.
     pub pending: bool,
+    /// How far a reboot has come that its owner asked for.
+    pub reboot: Option<Reboot>,
     /// Where it is in its life.
     pub status: Status,
     /// Since when.
@@ -125,6 +136,11 @@ impl Instance {
             _ => false,
         };
         has_machine && !self.is_leaving() && !self.is_to_stop()
+    }
+
+    /// Whether its machine can be rebooted.
+    pub fn can_reboot(&self) -> bool {
+        self.status == Status::Live && self.can_stop() && self.reboot.is_none()
     }
 
     /// Whether it is stopped and can be started.

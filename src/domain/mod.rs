@@ -28,7 +28,7 @@ pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
 pub use deployment::{Deployment, DeploymentId, Failure, Outcome, Reason};
 pub use fetch::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, UnknownOfFetch, can_be_asked};
 pub use image::{ADOPTED, GIVEN, Image, ImageId, ImageState};
-pub use instance::{Instance, InstanceId, RowId};
+pub use instance::{Instance, InstanceId, Reboot, RowId};
 pub use log_key::LogKey;
 pub use machine_type::MachineType;
 pub use names::{Branch, CommitId, NameError, ProjectName, ServerName, Username};

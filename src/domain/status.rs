@@ -92,7 +92,10 @@ impl Status {
                     matches!(to, Deploying | Live | Failed | Stopping | Stopped | Terminating | Terminated)
                 }
                 Deploying => matches!(to, Live | Failed | Stopping | Stopped | Terminating | Terminated),
-                Live => matches!(to, Deploying | Failed | Stopping | Stopped | Terminating | Terminated),
+                Live => matches!(
+                    to,
+                    Deploying | Starting | Failed | Stopping | Stopped | Terminating | Terminated
+                ),
                 Stopping => matches!(to, Stopped | Live | Failed | Terminating | Terminated),
                 Stopped => matches!(to, Starting | Live | Failed | Terminating | Terminated),
                 Starting => matches!(to, Live | Deploying | Stopped | Failed | Terminating | Terminated),

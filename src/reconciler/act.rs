@@ -57,6 +57,7 @@ impl Reconciler {
             Action::Fail(failure) => self.store.fail(row, &failure).await?,
             Action::AwaitAnswer => return self.await_answer(work).await,
             Action::Start => return self.call(work, self.cloud.start(machine(work)?).await).await,
+            Action::Reboot => return self.reboot(work).await,
             Action::Stop => return self.call(work, self.cloud.stop(machine(work)?).await).await,
             Action::Terminate { gone } => return self.terminate(work, gone).await,
             Action::Gone(why) => return self.gone(work, &why).await,
@@ -323,6 +324,24 @@ impl Reconciler {
         }
         self.store.machine_gone(work.instance.row, why).await?;
         Ok(Next::Again)
+    }
+
+    /// Reboots the machine. Where it is not known that the cloud did, it is asked once more.
+    async fn reboot(&self, work: &Work) -> Result<Next, StoreError> {
+        match self.cloud.reboot(machine(work)?).await {
+            Ok(()) => {
+                self.store.reboot_sent(work.instance.row).await?;
+                self.call(work, Ok(())).await
+            }
+            // It goes on serving.
+            Err(error) if error.retry != Retry::Later => {
+                log_refusal(work, &error);
+                let notice = format!("The machine was not rebooted: {error}");
+                self.store.reboot_refused(work.instance.row, &notice).await?;
+                Ok(Next::Again)
+            }
+            Err(error) => self.patience(work, &error).await,
+        }
     }
 
     /// Gives the machine the public IP that it keeps.

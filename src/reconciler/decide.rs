@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::{
     cloud::{Machine, MachineState},
-    domain::{DeploymentId, Failure, Image, ImageState, Status, Timestamp, Wanted},
+    domain::{DeploymentId, Failure, Image, ImageState, Reboot, Status, Timestamp, Wanted},
     store::Work,
 };
 
@@ -17,6 +17,8 @@ pub const BOOT_SECONDS: i64 = 300;
 pub const DEPLOY_SECONDS: i64 = 90 * 60;
 /// Seconds a started machine has until its project answers again.
 pub const START_SECONDS: i64 = 180;
+/// Seconds after which a machine that was asked to reboot is surely not up as before any more.
+pub const REBOOT_SECONDS: i64 = 15;
 /// Seconds a machine has to stop: a local one is switched off in less than two minutes, and EC2 forces one that hangs
 /// only when it is asked to.
 pub const STOP_SECONDS: i64 = 600;
@@ -98,6 +100,8 @@ pub enum Action {
     AwaitAnswer,
     /// Ask the cloud to start the machine.
     Start,
+    /// Ask the cloud to reboot the machine.
+    Reboot,
     /// Ask the cloud to stop the machine.
     Stop,
     /// Ask the cloud to terminate the machine; where it shows it no more, that is its end.
@@ -134,6 +138,7 @@ impl Action {
             Self::Fail(_) => "fail",
             Self::AwaitAnswer => "await_answer",
             Self::Start => "start",
+            Self::Reboot => "reboot",
             Self::Stop => "stop",
             Self::Terminate { .. } => "terminate",
             Self::Gone(_) => "gone",
@@ -163,14 +168,12 @@ pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
             None => Action::Fail(failure("The launch was interrupted. Choose Try again.")),
         },
         Status::Booting | Status::Deploying => under_way(work, seen, around),
+        // A reboot that was cut short may have left the machine stopped: it goes on.
+        Status::Live if work.instance.reboot.is_some() && !is_to_stop(work) => Action::Reboot,
         Status::Live => at_rest(work, seen).unwrap_or(Action::Rest),
         Status::Failed => failed(work, seen),
         // Taken up once: a cloud that refuses fails the instance, which does not begin to stop again by itself.
-        Status::Stopping
-            if work.generation != work.observed_generation && work.instance.wanted == Wanted::Stopped =>
-        {
-            Action::Observed(work.generation)
-        }
+        Status::Stopping if is_to_stop(work) => Action::Observed(work.generation),
         Status::Stopping => match seen {
             Seen::Machine(machine) if machine.state == MachineState::Stopped => {
                 Action::Become(Status::Stopped)
@@ -366,8 +369,7 @@ fn at_rest(work: &Work, seen: &Seen) -> Option<Action> {
 /// A failed instance rests until its owner tries again: on its machine if there is one, else on a new one.
 fn failed(work: &Work, seen: &Seen) -> Action {
     if work.queued.is_none() {
-        let stopping = work.generation != work.observed_generation && work.instance.wanted == Wanted::Stopped;
-        return if stopping && work.instance.instance_id.is_some() {
+        return if is_to_stop(work) && work.instance.instance_id.is_some() {
             Action::Become(Status::Stopping)
         } else {
             Action::Rest
@@ -404,7 +406,18 @@ fn is_late(work: &Work, around: &Around, seconds: i64) -> bool {
         && around.now > around.started_at.plus_seconds(GRACE_SECONDS)
 }
 
+/// Whether the owner wants it stopped, and that has not begun.
+fn is_to_stop(work: &Work) -> bool {
+    work.generation != work.observed_generation && work.instance.wanted == Wanted::Stopped
+}
+
 fn starting(work: &Work, seen: &Seen, around: &Around) -> Action {
+    // Until it is down the project answers as before.
+    if let Some(Reboot::Sent(at)) = work.instance.reboot
+        && around.now < at.plus_seconds(REBOOT_SECONDS)
+    {
+        return Action::Wait(SOON);
+    }
     let Seen::Machine(machine) = seen else { return Action::Wait(SOON) };
     let late = is_late(work, around, START_SECONDS);
     match machine.state {

@@ -237,6 +237,7 @@ mod tests {
             description: String::new(),
             wanted: Wanted::Present,
             pending: false,
+            reboot: None,
             status,
             status_since: Timestamp(0),
             instance_id: Some("i-0123456789abcdef0".parse().unwrap()),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::{Change, Store, StoreError, error::At};
-use crate::domain::{Deployment, ImageId, Instance, RowId, ServerName, Status, Timestamp, UserId, Wanted};
+use crate::domain::{
+    Deployment, ImageId, Instance, Reboot, RowId, ServerName, Status, Timestamp, UserId, Wanted,
+};
 
 pub(super) struct InstanceRow {
     pub id: i64,
@@ -16,6 +18,8 @@ pub(super) struct InstanceRow {
     pub description: String,
     pub wanted: String,
     pub pending: bool,
+    pub reboot_asked_at: Option<i64>,
+    pub reboot_sent_at: Option<i64>,
     pub status: String,
     pub status_since: i64,
     pub instance_id: Option<String>,
@@ -42,6 +46,10 @@ impl InstanceRow {
             description: self.description,
             wanted: at.read("wanted", &self.wanted)?,
             pending: self.pending,
+            reboot: self.reboot_asked_at.map(|_| match self.reboot_sent_at {
+                Some(at) => Reboot::Sent(Timestamp(at)),
+                None => Reboot::Asked,
+            }),
             status: at.read("status", &self.status)?,
             status_since: Timestamp(self.status_since),
             instance_id: at.read_opt("instance_id", self.instance_id.as_deref())?,
@@ -62,7 +70,8 @@ macro_rules! instances {
         sqlx::query_as!(
             crate::store::instances::InstanceRow,
             r#"SELECT i.id, i.name, i.owner_id, u.username AS owner_name, i.github_url, i.project_name, i.branch,
-                    i.description, i.wanted, i.generation <> i.observed_generation AS "pending!: bool", i.status,
+                    i.description, i.wanted, i.generation <> i.observed_generation AS "pending!: bool",
+                    i.reboot_asked_at, i.reboot_sent_at, i.status,
                     i.status_since, i.instance_id, i.public_ip, i.machine_type, i.image_id, i.failure, i.notice,
                     i.created_at, i.updated_at
              FROM instances i JOIN users u ON u.id = i.owner_id "# + $rest

@@ -51,7 +51,8 @@ pub(super) async fn set_status(
     from.become_(to)?;
     let (name, now) = (to.name(), Timestamp::now().0);
     sqlx::query!(
-        "UPDATE instances SET status = $2, status_since = $3, updated_at = $3, failure = NULL WHERE id = $1",
+        "UPDATE instances SET status = $2, status_since = $3, updated_at = $3, failure = NULL,
+             reboot_asked_at = NULL, reboot_sent_at = NULL WHERE id = $1",
         instance.0,
         name,
         now

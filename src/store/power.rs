@@ -1,7 +1,7 @@
 //! Stopping and starting: what the owner wants of a machine that is kept. As every wish it is a number higher than
 //! the one that was brought about last, so that it is told from what a machine does outside this site.
 
-use super::{Change, Store, StoreError, instances::instances};
+use super::{Change, Store, StoreError, instances::instances, lifecycle};
 use crate::domain::{RowId, Status, Timestamp, Wanted};
 
 /// Why an instance cannot be stopped or started now.
@@ -47,6 +47,67 @@ impl Store {
     /// [`PowerError`] says why it cannot be started; nothing was written then.
     pub async fn start(&self, row: RowId) -> Result<bool, PowerError> {
         self.power(row, Wanted::Present).await
+    }
+
+    /// Wants the machine of a live instance rebooted. False where that is asked for already.
+    ///
+    /// # Errors
+    /// [`PowerError`] says why it cannot be rebooted now; nothing was written then.
+    pub async fn reboot(&self, row: RowId) -> Result<bool, PowerError> {
+        let mut tx = self.begin().await?;
+        let there = instances!("WHERE i.id = $1", row.0).fetch_one(&mut *tx).await?.read()?;
+        if there.wanted == Wanted::Absent || there.status == Status::Terminated {
+            return Err(PowerError::Gone);
+        }
+        if there.reboot.is_some() {
+            return Ok(false);
+        }
+        if !there.can_reboot() {
+            return Err(PowerError::Busy);
+        }
+        let now = Timestamp::now().0;
+        sqlx::query!("UPDATE instances SET reboot_asked_at = $2, updated_at = $2 WHERE id = $1", row.0, now)
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        self.tell(Change::Instance(row));
+        Ok(true)
+    }
+
+    /// Notes that the cloud was asked for the reboot: the instance is live again once its project answers.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn reboot_sent(&self, row: RowId) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        lifecycle::set_status(&mut tx, row, Status::Starting).await?;
+        let now = Timestamp::now().0;
+        sqlx::query!(
+            "UPDATE instances SET reboot_asked_at = $2, reboot_sent_at = $2 WHERE id = $1",
+            row.0,
+            now
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        self.tell(Change::Instance(row));
+        Ok(())
+    }
+
+    /// Takes the wish for a reboot back, with a sentence on why.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn reboot_refused(&self, row: RowId, notice: &str) -> Result<(), StoreError> {
+        sqlx::query!(
+            "UPDATE instances SET reboot_asked_at = NULL, reboot_sent_at = NULL, notice = $2 WHERE id = $1",
+            row.0,
+            notice
+        )
+        .execute(&mut *self.writer.statement().await?)
+        .await?;
+        self.tell(Change::Instance(row));
+        Ok(())
     }
 
     async fn power(&self, row: RowId, to: Wanted) -> Result<bool, PowerError> {

@@ -85,8 +85,9 @@ impl Offer {
         let known = self.choices().iter().any(|machine_type| self.month(machine_type, true).is_some());
         match &self.region {
             Some(region) if known => format!(
-                "With a disk of {} GiB and a public IPv4 address, by AWS's list prices of {AS_OF} for {region}.",
-                self.disk_gib
+                "With a disk of {} GiB and a public IPv4 address, by AWS's list prices of {} for {region}.",
+                self.disk_gib,
+                AS_OF.date()
             ),
             _ => "What they cost a month is not known here.".to_owned(),
         }

@@ -1,6 +1,6 @@
 //! Stop and Start: what is told first, what is wanted then, and what is refused.
 
-use ec_django_deployer::domain::{Failure, Reason, Status, Wanted};
+use ec_django_deployer::domain::{Failure, Reason, Reboot, Status, Wanted};
 use reqwest::StatusCode;
 
 use crate::helpers::{App, Person, spawn_app};
@@ -180,4 +180,39 @@ async fn another_persons_stays_as_it_is() {
     }
     assert_eq!((generation(&app).await, app.found("shop1").await.instance.wanted), (before, Wanted::Present));
     assert_eq!(app.visitor().get(STOP).await.location(), "/login?next=%2Finstances%2Fshop1%2Fstop");
+}
+
+#[tokio::test]
+async fn a_live_one_is_rebooted_and_only_that() {
+    const REBOOT: &str = "/instances/shop1/reboot";
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.deploy("shop1").await;
+    let early = mira.post(REBOOT, &[]).await;
+    assert_eq!(early.status, StatusCode::CONFLICT);
+    early.has("Something is under way");
+    app.live("shop1").await;
+    mira.get(STOP).await.has("Reboot shop1</button>");
+    press(&mut mira, REBOOT).await;
+    assert_eq!(app.found("shop1").await.instance.reboot, Some(Reboot::Asked));
+    press(&mut mira, REBOOT).await;
+    mira.get("/instances/shop1").await.has("It is about to be rebooted");
+    mira.get(STOP).await.has_not("Reboot shop1</button>");
+    assert_eq!(app.owner("otto").await.post(REBOOT, &[]).await.status, StatusCode::NOT_FOUND);
+
+    // The reconciler has asked the cloud, and the project answers again.
+    let (row, _) = app.ids("shop1").await;
+    app.store.reboot_sent(row).await.unwrap();
+    let there = app.found("shop1").await.instance;
+    assert_eq!(there.status, Status::Starting);
+    assert!(matches!(there.reboot, Some(Reboot::Sent(_))));
+    app.store.set_status(row, Status::Live).await.unwrap();
+    assert_eq!(app.found("shop1").await.instance.reboot, None, "it is over");
+
+    press(&mut mira, REBOOT).await;
+    app.store.reboot_refused(row, "The machine was not rebooted: it is protected.").await.unwrap();
+    assert_eq!(app.found("shop1").await.instance.reboot, None);
+    mira.get("/instances/shop1").await.has("it is protected");
+    stopped(&app).await;
+    assert_eq!(mira.post(REBOOT, &[]).await.status, StatusCode::CONFLICT);
 }

@@ -161,6 +161,7 @@ pub const ROUTES: &[Route] = &[
     page("/instances/{name}/stop", SignedIn, &[]),
     form("/instances/{name}/stop", SignedIn, &[]),
     form("/instances/{name}/start", SignedIn, &[]),
+    form("/instances/{name}/reboot", SignedIn, &[]),
     page("/instances/{name}/terminate", SignedIn, &[]),
     form("/instances/{name}/terminate", SignedIn, &[("confirm", "shop1", Nothing)]),
     page("/instances/{name}/deployments", SignedIn, &["before"]),

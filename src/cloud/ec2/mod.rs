@@ -145,8 +145,8 @@ impl Ec2 {
     }
 
     /// The name of the region, where one is set.
-    pub fn region_name(&self) -> Option<String> {
-        self.0.region.clone()
+    pub fn region_name(&self) -> Option<&str> {
+        self.0.region.as_deref()
     }
 
     /// The name of the region, or what stands for it in sentences.

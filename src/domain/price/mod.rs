@@ -10,10 +10,10 @@ mod table;
 
 use std::{fmt, iter::Sum, ops::Add};
 
-use super::MachineType;
+use super::{MachineType, Timestamp};
 
 /// The day whose list prices these are.
-pub const AS_OF: &str = "2025-03-02";
+pub const AS_OF: Timestamp = Timestamp(1_740_873_600_000);
 /// Where the prices of machines are, with those of today.
 pub const SOURCE: &str = "https://aws.amazon.com/ec2/pricing/on-demand/";
 /// Hours of a month, as AWS's own calculator has them: 365 × 24 / 12.
@@ -196,6 +196,7 @@ mod tests {
 
     #[test]
     fn money_reads_as_dollars() {
+        assert_eq!(AS_OF.rfc3339(), "2025-03-02T00:00:00Z");
         assert_eq!(
             [Cents(0), Cents(5), Cents(1518)].map(|cents| cents.to_string()),
             ["$0.00", "$0.05", "$15.18"]

@@ -78,8 +78,8 @@ impl Totals {
     }
 
     /// The day whose prices they are.
-    pub fn as_of(&self) -> &'static str {
-        AS_OF
+    pub fn as_of(&self) -> String {
+        AS_OF.date()
     }
 
     /// Where AWS tells its prices.

@@ -51,7 +51,7 @@ impl Cost {
     pub fn machine_type(&self) -> String {
         let name = escape(&self.machine_type);
         match &self.size {
-            Some(size) => format!(r#"<code>{name}</code> <span class="quiet small">{size}</span>"#),
+            Some(size) => format!(r#"<code>{name}</code> <span class="quiet small num">{size}</span>"#),
             None => format!("<code>{name}</code>"),
         }
     }
@@ -64,7 +64,10 @@ impl Cost {
     /// What the prices are of.
     pub fn basis(&self) -> String {
         let region = self.region.as_deref().unwrap_or_default();
-        format!("An estimate by AWS's list prices of {AS_OF} for {region}, without traffic and taxes.")
+        format!(
+            "An estimate by AWS's list prices of {} for {region}, without traffic and taxes.",
+            AS_OF.date()
+        )
     }
 }
 
@@ -77,8 +80,8 @@ pub struct MonthInfo {
     public_ipv4_cents: u64,
     total_cents: u64,
     region: Option<String>,
-    /// The day of the list prices.
-    as_of: &'static str,
+    /// The day of the list prices; RFC 3339, UTC.
+    as_of: String,
 }
 
 impl Cost {
@@ -91,7 +94,7 @@ impl Cost {
             public_ipv4_cents: month.public_ipv4.0,
             total_cents: month.total().0,
             region: self.region,
-            as_of: AS_OF,
+            as_of: AS_OF.rfc3339(),
         });
         (self.machine_type, month)
     }

@@ -1,4 +1,4 @@
-//! Stop, with what it means told first, and Start.
+//! Stop, with what it means told first, Reboot beside it, and Start.
 
 use askama::Template;
 use axum::{
@@ -25,6 +25,7 @@ pub fn router() -> Router<Site> {
     Router::new()
         .route("/instances/{name}/stop", get(show).post(stop))
         .route("/instances/{name}/start", post(start))
+        .route("/instances/{name}/reboot", post(reboot))
 }
 
 #[derive(Template)]
@@ -84,6 +85,16 @@ async fn start(
     answer(&visit, &instance, done, "an instance is to be started")
 }
 
+async fn reboot(
+    visit: Visit,
+    Path(name): Path<String>,
+    _form: CheckedForm<NoFields>,
+) -> Result<Response, WebError> {
+    let instance = find(&visit, &name).await?.instance;
+    let done = visit.site.store.reboot(instance.row).await;
+    answer(&visit, &instance, done, "an instance is to be rebooted")
+}
+
 /// On to the instance's page, or why not.
 fn answer(
     visit: &Visit,
@@ -101,11 +112,11 @@ fn answer(
         }
         Err(PowerError::Gone) => conflict(
             "It is on its way out, or gone",
-            "Only an instance that is kept can be stopped or started. One that is gone can be deployed again.",
+            "Only an instance that is kept can be stopped, started or rebooted. One that is gone can be deployed again.",
         ),
         Err(PowerError::Busy) => conflict(
             "Something is under way",
-            "It can be stopped once it is live, or has failed. To end it now, terminate it.",
+            "It can be stopped once it is live, or has failed, and rebooted while it is live. To end it now, terminate it.",
         ),
         Err(PowerError::NoMachine) => {
             conflict("There is no machine", "The launch failed, so that there is nothing to stop.")
