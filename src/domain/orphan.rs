@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, fmt, net::IpAddr, str::FromStr};
 
-use super::{ImageId, MachineType, ServerName, Status, Timestamp, Username, Wanted};
+use super::{ImageId, InstanceId, MachineType, ServerName, Status, Timestamp, Username, Wanted};
 
 /// Seconds from when a thing is made until it can be an orphan: a launch whose id is not written yet, a disk that is
 /// being attached, a machine that has just gone with what belongs to it.
@@ -270,6 +270,9 @@ pub fn adopt_machine(machine: &Holding, heir: Option<Heir>) -> Result<Status, St
     if machine.number.is_some() {
         return Err(format!("The machine {id} was to make a golden image, so that no instance can have it."));
     }
+    if id.parse::<InstanceId>().is_err() {
+        return Err(format!("{id} is not the id of a machine that an instance can have."));
+    }
     let name = machine.name.as_deref().and_then(|name| name.parse::<ServerName>().ok());
     let (Some(name), Some(heir)) = (&name, heir) else {
         return Err(match name {
@@ -426,7 +429,7 @@ mod tests {
         let machine = |state: &str| Holding {
             name: some("shop"),
             state: state.to_owned(),
-            ..holding(HoldingKind::Machine, "i-1")
+            ..holding(HoldingKind::Machine, "i-0123456789abcdef0")
         };
         let heir = |status, wanted, has_machine| Some(Heir { status, wanted, has_machine });
         let free = heir(Status::Terminated, Wanted::Absent, false);
@@ -443,6 +446,7 @@ mod tests {
             (machine("running"), heir(Status::Launching, Wanted::Present, false), "is launching"),
             (Holding { name: None, ..machine("running") }, free, "does not carry the name"),
             (Holding { name: some("Not a name"), ..machine("running") }, free, "does not carry the name"),
+            (Holding { id: "mi-1".to_owned(), ..machine("running") }, free, "is not the id of a machine"),
             (Holding { number: Some(ImageId(1)), ..machine("running") }, free, "to make a golden image"),
         ];
         for (machine, heir, why) in refusals {

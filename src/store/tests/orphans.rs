@@ -6,6 +6,9 @@ use crate::domain::{
     YOUNG_SECONDS,
 };
 
+const FIRST: &str = "i-00000000000000001";
+const SECOND: &str = "i-00000000000000002";
+
 fn machine(id: &str, name: &str, token: &str, state: &str) -> Holding {
     Holding {
         name: Some(name.to_owned()),
@@ -129,14 +132,14 @@ async fn a_machine_that_runs_is_given_to_its_instance_and_deployed_on() {
     let gone = Failure { step: None, message: "gone".into() };
     store.machine_gone(row, &gone).await.unwrap();
     let name = store.instance_by_row(row).await.unwrap().unwrap().instance.name;
-    let orphan = found(&store, &machine("i-1", name.as_str(), "another", RUNNING)).await;
+    let orphan = found(&store, &machine(FIRST, name.as_str(), "another", RUNNING)).await;
     let done = store.adopt_machine(&orphan, launch("another")).await.unwrap();
     assert_eq!(done, Adoption::Done);
     assert!(store.orphans().await.unwrap().is_empty());
 
     let work = store.work(row).await.unwrap().unwrap();
     assert_eq!((work.instance.status, work.instance.wanted), (Status::Booting, Wanted::Present));
-    assert_eq!(work.instance.instance_id.as_ref().map(InstanceId::as_str), Some("i-1"));
+    assert_eq!(work.instance.instance_id.as_ref().map(InstanceId::as_str), Some(FIRST));
     assert_eq!(work.instance.public_ip, Some("203.0.113.9".parse().unwrap()));
     assert_eq!(work.generation, work.observed_generation);
     let attempt = work.attempt.unwrap();
@@ -148,13 +151,13 @@ async fn a_machine_that_runs_is_given_to_its_instance_and_deployed_on() {
     assert!(store.known_holdings(Timestamp::now()).await.unwrap().knows(&orphan.holding));
 
     // There is no place for a second one.
-    let orphan = found(&store, &machine("i-2", name.as_str(), "third", RUNNING)).await;
+    let orphan = found(&store, &machine(SECOND, name.as_str(), "third", RUNNING)).await;
     let Adoption::Refused(why) = store.adopt_machine(&orphan, launch("third")).await.unwrap() else {
         panic!()
     };
     assert!(why.contains("has a machine already"), "{why}");
     let work = store.work(row).await.unwrap().unwrap();
-    assert_eq!(work.instance.instance_id.as_ref().map(InstanceId::as_str), Some("i-1"));
+    assert_eq!(work.instance.instance_id.as_ref().map(InstanceId::as_str), Some(FIRST));
     assert_eq!(store.orphans().await.unwrap().len(), 1);
 }
 
@@ -166,7 +169,7 @@ async fn a_machine_that_is_stopped_stays_so_until_somebody_starts_it() {
     store.machine_gone(row, &gone).await.unwrap();
     let name = store.instance_by_row(row).await.unwrap().unwrap().instance.name;
     // Its own launch, whose attempt was spent.
-    let orphan = found(&store, &machine("i-1", name.as_str(), "token", STOPPED)).await;
+    let orphan = found(&store, &machine(FIRST, name.as_str(), "token", STOPPED)).await;
     assert_eq!(store.adopt_machine(&orphan, launch("token")).await.unwrap(), Adoption::Done);
     let work = store.work(row).await.unwrap().unwrap();
     assert_eq!((work.instance.status, work.instance.wanted), (Status::Stopped, Wanted::Stopped));
@@ -181,7 +184,7 @@ async fn a_machine_of_another_instances_launch_is_refused_and_nothing_is_written
     let (row, _) = deploying(&store).await;
     let mira = store.users().await.unwrap()[0].clone();
     let second = store.submit(&later(submission(&mira, Some("second")))).await.unwrap();
-    let orphan = found(&store, &machine("i-1", "second", "token", RUNNING)).await;
+    let orphan = found(&store, &machine(FIRST, "second", "token", RUNNING)).await;
     let Adoption::Refused(why) = store.adopt_machine(&orphan, launch("token")).await.unwrap() else {
         panic!()
     };
