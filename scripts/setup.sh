@@ -10,6 +10,11 @@ axe_version=4.14.1
 axe_sha512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
 axe=${CARGO_TARGET_DIR:-target}/axe-$axe_version/axe.min.js
 
+# What answers as EC2 does in the tests. A virtual environment's programs hold its path, so that it is made where it
+# stays; the mark says that it is whole.
+moto_version=5.2.5
+moto=${CARGO_TARGET_DIR:-target}/moto-$moto_version
+
 site=(
     build-essential # C compiler: SQLite is built into the program
     ca-certificates git
@@ -50,6 +55,15 @@ fetch_axe() {
     mv "$axe.new" "$axe"
 }
 
+install_moto() {
+    rm -rf "$moto"
+    mkdir -p "${moto%/*}"
+    python3 -m venv "$moto"
+    "$moto/bin/python" -m pip install --quiet --disable-pip-version-check "moto[server,ec2,ssm,iam,sts]==$moto_version"
+    "$moto/bin/python" -c 'import moto.server, moto.ec2.models, moto.iam.models, moto.ssm.models, moto.sts.models'
+    touch "$moto/.complete"
+}
+
 command -v apt-get >/dev/null || {
     echo "This needs Debian or Ubuntu: apt-get is not here." >&2
     exit 1
@@ -70,6 +84,8 @@ test)
         packages+=("${found[@]}")
     fi
     if [[ ! -e $axe ]] && ! command -v npm >/dev/null; then packages+=(npm); fi
+    # A Python from elsewhere has what Debian's splits off.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
 bench) packages=("${run[@]}" sqlite3 wrk) ;;
 *)
@@ -89,4 +105,9 @@ fi
 if [[ ${1:-run} == test && ! -e $axe ]]; then
     echo "fetching: axe-core $axe_version"
     fetch_axe
+fi
+
+if [[ ${1:-run} == test && ! -e $moto/.complete ]]; then
+    echo "fetching: moto $moto_version"
+    install_moto
 fi

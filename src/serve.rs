@@ -134,6 +134,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let reconciler = Reconciler::new(store.clone(), cloud.clone(), log_key, baker.clone(), settings)?
         .with_metrics(site.metrics().clone());
 
+    if !own_listener {
+        // Until the cloud is prepared nothing begins there: what interrupted bakes left is ended first.
+        store.set_readiness(Readiness::NotReady(
+            "This site has just started, and is looking whether it reaches AWS.".into(),
+        ));
+    }
     say_where(&config, &store, &site).await?;
     let mut halves = JoinSet::new();
     halves.spawn(end_on_signal(shutdown.clone()));
