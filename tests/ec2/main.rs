@@ -15,6 +15,7 @@ mod lifecycle;
 mod machine;
 mod many;
 mod moto;
+mod orphans;
 #[allow(dead_code, reason = "the tests on real machines use the rest")]
 #[path = "../machines/person.rs"]
 mod person;
