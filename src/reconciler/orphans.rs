@@ -42,22 +42,37 @@ impl Orphans {
         // Before the first look, so that no wish falls between the two.
         let mut changes = self.store.changes();
         loop {
-            let look = async {
-                // A cloud that cannot run machines now says why on the pages already.
-                self.store.until_ready().await;
-                self.look().await
-            };
             let pause = tokio::select! {
                 () = shutdown.cancelled() => return,
-                pause = look => pause.unwrap_or_else(|error| {
-                    tracing::error!(error = &error as &dyn std::error::Error, "orphans could not be looked for");
-                    PATIENCE
-                }),
+                pause = self.look_where_ready() => pause,
+            };
+            let pause = pause.unwrap_or_else(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "orphans could not be looked for");
+                Some(PATIENCE)
+            });
+            let over = async {
+                match pause {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => self.store.until_ready().await,
+                }
             };
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = asked(&mut changes) => {}
-                () = tokio::time::sleep(pause) => {}
+                () = over => {}
+            }
+        }
+    }
+
+    /// Looks, on a cloud that can run machines. Says when to look again; none where that waits for the cloud.
+    async fn look_where_ready(&self) -> Result<Option<Duration>, StoreError> {
+        match self.store.readiness().reason() {
+            None => self.look().await.map(Some),
+            Some(why) => {
+                if self.store.inventory().await?.is_awaited() {
+                    self.store.inventory_failed(why, Timestamp::now()).await?;
+                }
+                Ok(None)
             }
         }
     }
@@ -181,7 +196,7 @@ mod tests {
 
     use super::{super::images::tests::a_cloud, *};
     use crate::{
-        domain::{Role, UserId},
+        domain::{Readiness, Role, UserId},
         store::BakedImage,
     };
 
@@ -232,6 +247,21 @@ mod tests {
         let machine = &found[0].holding;
         assert_eq!((machine.state.as_str(), machine.name.as_deref()), ("stopped", Some("shop")));
         assert_eq!(machine.image.as_deref(), Some("img-1-aa"));
+    }
+
+    #[tokio::test]
+    async fn a_cloud_that_is_not_ready_is_not_asked_and_who_asks_is_told_why() {
+        let (store, orphans, _, _dir) = world().await;
+        store.set_readiness(Readiness::NotReady("No bridge.".to_owned()));
+        assert_eq!(orphans.look_where_ready().await.unwrap(), None);
+        assert_eq!(store.inventory().await.unwrap().looked_at, None);
+        store.want_inventory().await.unwrap();
+        assert_eq!(orphans.look_where_ready().await.unwrap(), None);
+        let inventory = store.inventory().await.unwrap();
+        assert!(!inventory.is_awaited() && inventory.error.as_deref() == Some("No bridge."), "{inventory:?}");
+        store.set_readiness(Readiness::Ready);
+        assert_eq!(orphans.look_where_ready().await.unwrap(), Some(EVERY));
+        assert_eq!(ids(&store).await, ["img-2-aa"]);
     }
 
     #[tokio::test]
