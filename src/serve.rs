@@ -164,6 +164,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
     halves.spawn(prune_fetched(store.clone(), spool, shutdown.clone()));
     halves.spawn(named("fetcher", reconciler.fetcher().run(shutdown.clone()), shutdown.clone()));
+    halves.spawn(named("orphans", reconciler.orphans().run(shutdown.clone()), shutdown.clone()));
     halves.spawn(named("reconciler", reconciler.run(shutdown.clone()), shutdown.clone()));
     halves.spawn(named("baker", baker.run(shutdown.clone()), shutdown.clone()));
     let mut broken = None;

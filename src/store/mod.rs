@@ -2,6 +2,7 @@
 //! change is told on a channel, a write that changes nothing is silent. The web half and the
 //! reconciler meet here and nowhere else.
 
+mod adopt;
 mod attempts;
 mod counts;
 mod deployments;
@@ -16,6 +17,7 @@ mod logs;
 mod machine_type;
 mod memo;
 mod memos;
+mod orphans;
 mod people;
 mod power;
 mod sessions;
@@ -25,6 +27,7 @@ mod writer;
 
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
+pub use adopt::{AdoptedLaunch, Adoption};
 pub use attempts::Attempt;
 pub use counts::Counts;
 pub use edit::Edit;
@@ -34,6 +37,7 @@ pub use instances::Overview;
 pub use lifecycle::Work;
 pub use logs::Appended;
 pub use machine_type::TypeWish;
+pub use orphans::Inventory;
 pub use people::{PasswordLink, Person, PersonError};
 pub use power::PowerError;
 pub use sessions::SignedIn;
@@ -66,6 +70,10 @@ pub enum Change {
     Sessions,
     /// Whether the cloud can launch machines.
     Readiness,
+    /// What the cloud has that no row knows, as it was seen last.
+    Orphans,
+    /// What is to be done about one of those, or that the cloud is to be asked for them.
+    OrphanWish,
 }
 
 /// The site's database.

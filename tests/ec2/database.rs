@@ -60,6 +60,11 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.0).await.unwrap();
     }
 
+    /// The random id of the site.
+    pub async fn site(&self) -> String {
+        sqlx::query("SELECT site FROM site").fetch_one(&self.0).await.unwrap().get("site")
+    }
+
     /// The attempts of an instance, the first one first.
     pub async fn attempts(&self, name: &str) -> Vec<Attempt> {
         let rows = sqlx::query(

@@ -17,6 +17,7 @@ mod killed;
 mod lifecycle;
 mod machine;
 mod moto;
+mod orphans;
 #[allow(dead_code, reason = "the tests on real machines use the rest")]
 #[path = "../machines/person.rs"]
 mod person;

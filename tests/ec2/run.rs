@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The commands that Systems Manager was given, once there are so many.
-async fn commands(world: &World, count: usize) -> Vec<Command> {
+pub async fn commands(world: &World, count: usize) -> Vec<Command> {
     for _ in 0..600 {
         let given = world.proxy.ssm(|ssm| ssm.commands.clone());
         if given.len() >= count {

@@ -12,6 +12,7 @@ mod console;
 mod doctor;
 mod errors;
 mod image;
+mod inventory;
 mod launch;
 mod limiter;
 mod observe;
