@@ -65,6 +65,8 @@ async fn old_world() -> (World, String) {
     let world = World::start().await;
     world.proxy.behave(|ec2| ec2.aged = true);
     let site = world.site.database().await.site().await;
+    // It looks by itself once it has reached the cloud.
+    until(&world, |page| page.contains("There are none: records know all")).await;
     (world, site)
 }
 

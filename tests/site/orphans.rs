@@ -73,6 +73,11 @@ async fn an_admin_sees_what_there_is_and_what_it_costs() {
     found(&app, &[]).await;
     root.get("/cloud").await.has("There are none: records know all that carries this site's mark.");
 
+    app.store.inventory_failed("AWS does not answer.", Timestamp::now()).await.unwrap();
+    let page = root.get("/cloud").await;
+    page.has("AWS does not answer.</p>");
+    page.has_not("There are none: records");
+
     found(&app, &[machine("shop"), address()]).await;
     let page = root.get("/cloud").await;
     // 15.18 + 1.28 + 3.65, and 3.65.
