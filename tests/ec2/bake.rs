@@ -10,7 +10,7 @@ use crate::{
     account::{Account, register_image},
     machine::Machine,
     proxy::{Proxy, faults::Fault},
-    site::World,
+    site::{PATIENCE, World},
 };
 
 /// What the image script says of its steps until `failing`, or of all of them and its end.
@@ -42,7 +42,7 @@ async fn baking_world() -> World {
 
 /// A builder that is at work and was not known before, once there is one.
 async fn builder(world: &World, known: &[&str]) -> String {
-    for _ in 0..300 {
+    for _ in 0..1000 {
         for machine in world.account.machines().await {
             let id = machine.instance_id.clone().unwrap();
             let builds = machine.tags().iter().any(|tag| tag.key() == Some("ec-deployer:bake"));
@@ -63,7 +63,7 @@ async fn power_off(world: &World, id: &str, failing: Option<BakeStep>) {
 
 /// Waits until a page says `wish`.
 async fn says(world: &World, path: &str, wish: &str) -> String {
-    for _ in 0..300 {
+    for _ in 0..1000 {
         let page = world.mira.get(path).await.text;
         if page.contains(wish) {
             return page;
@@ -146,7 +146,7 @@ async fn a_bake_makes_its_calls_in_order_and_instances_boot_from_its_image() {
     let second = builder(&world, &[&id]).await;
     power_off(&world, &second, None).await;
     says(&world, "/images/2/log.txt", "::ec done").await;
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if baked(&world).await.len() == 2
             && world.account.state(&second).await == InstanceStateName::Terminated
         {
@@ -155,10 +155,10 @@ async fn a_bake_makes_its_calls_in_order_and_instances_boot_from_its_image() {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     world.mira.terminate("shop").await;
-    world.mira.until("shop", "terminated", 60).await;
+    world.mira.until("shop", "terminated", PATIENCE).await;
     let deleted = world.mira.post_from("/images", "/images/1/delete", &[]).await;
     assert_eq!(deleted.status, StatusCode::SEE_OTHER, "{}", deleted.text);
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if baked(&world).await.len() == 1 {
             break;
         }
@@ -177,7 +177,7 @@ async fn a_bake_that_fails_leaves_no_builder_and_no_image() {
     let mut world = baking_world().await;
     let before = world.account.snapshots().await.len();
     let nothing_is_left = async |world: &World, builder: &str| {
-        for _ in 0..100 {
+        for _ in 0..1000 {
             let gone = world.account.state(builder).await == InstanceStateName::Terminated;
             if gone && baked(world).await.is_empty() {
                 break;

@@ -2,7 +2,12 @@
 
 use reqwest::StatusCode;
 
-use crate::{faults::launches, lifecycle::live_world, proxy::faults::Fault, site::World};
+use crate::{
+    faults::launches,
+    lifecycle::live_world,
+    proxy::faults::Fault,
+    site::{PATIENCE, World},
+};
 
 /// What becomes of an instance by an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +132,7 @@ async fn each_error_has_its_sentence_and_its_cure_on_the_page() {
         let begun = std::time::Instant::now();
         let page = loop {
             let page = shown().await;
-            if page.contains(says) || begun.elapsed().as_secs() > 30 {
+            if page.contains(says) || begun.elapsed().as_secs() > PATIENCE {
                 break page;
             }
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
@@ -160,7 +165,7 @@ async fn says(world: &World, words: &str) {
         if page.contains(words) {
             return;
         }
-        assert!(begun.elapsed().as_secs() < 60, "{words:?} is not on the page:\n{page}");
+        assert!(begun.elapsed().as_secs() < PATIENCE, "{words:?} is not on the page:\n{page}");
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
 }
@@ -202,5 +207,5 @@ async fn expired_credentials_are_named_and_what_runs_goes_on() {
     world.proxy.fault("StopInstances", 3, expired);
     world.mira.post("/instances/shop/stop", &[]).await;
     says(&world, "credentials of AWS have expired").await;
-    world.mira.until("shop", "stopped", 60).await;
+    world.mira.until("shop", "stopped", PATIENCE).await;
 }

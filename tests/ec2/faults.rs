@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     proxy::{call::Call, faults::Fault},
-    site::World,
+    site::{PATIENCE, World},
 };
 
 /// Whether a call is about the launch of an instance.
@@ -70,7 +70,7 @@ async fn where_no_subnet_has_room_the_page_says_so_and_trying_again_does() {
     let no_room = Fault::answer(500, "InsufficientInstanceCapacity", "There is no capacity.");
     world.proxy.fault("RunInstances", 3, no_room);
     world.deploy("shop").await;
-    let failed = world.mira.until("shop", "failed", 60).await;
+    let failed = world.mira.until("shop", "failed", PATIENCE).await;
     let message = failed["error"]["message"].as_str().unwrap();
     assert!(message.contains("no room for this instance type in any of 3 subnets"), "{message}");
     assert!(world.account.machines().await.is_empty());
@@ -87,14 +87,14 @@ async fn power_and_listings_get_over_a_bad_day_too() {
     world.proxy.fault("StopInstances", 1, throttled());
     world.proxy.fault("StopInstances", 1, Fault::DropReply);
     world.mira.post("/instances/shop/stop", &[]).await;
-    world.mira.until("shop", "stopped", 60).await;
+    world.mira.until("shop", "stopped", PATIENCE).await;
     world.proxy.fault("StartInstances", 1, Fault::afterwards(500, "InternalError"));
     world.mira.post_from("/instances/shop", "/instances/shop/start", &[]).await;
-    world.mira.until("shop", "live", 60).await;
+    world.mira.until("shop", "live", PATIENCE).await;
     world.proxy.fault("TerminateInstances", 1, Fault::Lose);
     world.proxy.fault("TerminateInstances", 1, Fault::DropReply);
     world.mira.terminate("shop").await;
-    world.mira.until("shop", "terminated", 60).await;
+    world.mira.until("shop", "terminated", PATIENCE).await;
     assert_eq!(world.account.state(&id).await, aws_sdk_ec2::types::InstanceStateName::Terminated);
 }
 

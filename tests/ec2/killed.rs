@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use aws_sdk_ec2::types::InstanceStateName;
 
-use crate::{database::Stop, proxy::faults::Gate, site::World};
+use crate::{
+    database::Stop,
+    proxy::faults::Gate,
+    site::{PATIENCE, World},
+};
 
 /// Times at each point.
 const ROUNDS: u32 = 10;
@@ -112,7 +116,7 @@ async fn rounds(point: Point, idempotent: bool) -> Vec<usize> {
         let held = kill_at(&mut world, point, &name, round).await;
         match point {
             Point::Terminating => {
-                world.mira.until(&name, "terminated", 60).await;
+                world.mira.until(&name, "terminated", PATIENCE).await;
             }
             _ => {
                 world.launched(&name).await;

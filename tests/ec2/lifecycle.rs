@@ -10,7 +10,12 @@ use ec_django_deployer::user_data;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::{account::Account, machine::Machine, proxy::Proxy, site::World};
+use crate::{
+    account::Account,
+    machine::Machine,
+    proxy::Proxy,
+    site::{PATIENCE, World},
+};
 
 /// The tags of a list, by their keys.
 fn tags(list: &[aws_sdk_ec2::types::Tag]) -> BTreeMap<&str, &str> {
@@ -23,7 +28,7 @@ pub async fn live_world() -> (World, String) {
     world.deploy("shop").await;
     let id = world.launched("shop").await;
     Machine::boot(&world.account, &id).await.deploy().await;
-    world.mira.wait("shop", 60, |info| info["status"] == "live" && info["public_ip"].is_string()).await;
+    world.mira.wait("shop", PATIENCE, |info| info["status"] == "live" && info["public_ip"].is_string()).await;
     (world, id)
 }
 
@@ -96,7 +101,7 @@ async fn a_machine_that_takes_its_time_is_awaited_and_its_address_appears() {
     let id = world.launched("shop").await;
     let info = world.mira.info("shop").await;
     assert_eq!((&info["status"], &info["public_ip"]), (&Value::from("booting"), &Value::Null));
-    let info = world.mira.wait("shop", 60, |info| info["public_ip"].is_string()).await;
+    let info = world.mira.wait("shop", PATIENCE, |info| info["public_ip"].is_string()).await;
     let ip = world.account.machine(&id).await.public_ip_address.unwrap();
     assert_eq!(info["public_ip"], ip);
     let page = world.mira.get("/instances/shop").await.text;
@@ -111,7 +116,7 @@ async fn an_instance_is_stopped_started_rebooted_and_terminated_and_each_is_seen
     let mira = &world.mira;
     let first = mira.info("shop").await;
     assert_eq!(mira.post("/instances/shop/stop", &[]).await.status, StatusCode::SEE_OTHER);
-    let stopped = mira.until("shop", "stopped", 60).await;
+    let stopped = mira.until("shop", "stopped", PATIENCE).await;
     assert_eq!((&stopped["instance_id"], &stopped["public_ip"]), (&Value::from(id.as_str()), &Value::Null));
     assert_eq!(world.account.state(&id).await, InstanceStateName::Stopped);
 
@@ -120,7 +125,7 @@ async fn an_instance_is_stopped_started_rebooted_and_terminated_and_each_is_seen
     assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
     world.eventually("shop", |info| info["status"] == "starting" && info["public_ip"].is_string()).await;
     world.pages.answer(true);
-    let live = mira.until("shop", "live", 60).await;
+    let live = mira.until("shop", "live", PATIENCE).await;
     assert_ne!(live["public_ip"], first["public_ip"], "another address");
     let ip = world.account.machine(&id).await.public_ip_address.unwrap();
     assert_eq!(live["public_ip"], ip);
@@ -133,7 +138,7 @@ async fn an_instance_is_stopped_started_rebooted_and_terminated_and_each_is_seen
 
     world.proxy.forget_calls();
     mira.terminate("shop").await;
-    mira.until("shop", "terminated", 60).await;
+    mira.until("shop", "terminated", PATIENCE).await;
     assert_eq!(world.account.state(&id).await, InstanceStateName::Terminated);
     let actions: Vec<_> = world.proxy.calls().into_iter().map(|call| call.action).collect();
     let asked = actions.iter().position(|action| action == "TerminateInstances").unwrap();
@@ -148,20 +153,20 @@ async fn what_happens_in_the_console_of_aws_is_shown() {
     let (mira, ec2) = (&world.mira, &world.account.client);
     let first = mira.info("shop").await;
     ec2.stop_instances().instance_ids(&id).send().await.unwrap();
-    let stopped = mira.until("shop", "stopped", 60).await;
+    let stopped = mira.until("shop", "stopped", PATIENCE).await;
     assert_eq!(stopped["public_ip"], Value::Null);
     ec2.start_instances().instance_ids(&id).send().await.unwrap();
-    let live = mira.until("shop", "live", 60).await;
+    let live = mira.until("shop", "live", PATIENCE).await;
     assert_ne!(live["public_ip"], first["public_ip"], "another address");
     ec2.terminate_instances().instance_ids(&id).send().await.unwrap();
-    let gone = mira.until("shop", "terminated", 60).await;
+    let gone = mira.until("shop", "terminated", PATIENCE).await;
     assert_eq!((&gone["instance_id"], &gone["public_ip"]), (&Value::Null, &Value::Null));
 
     // Deployed again it is another machine, asked for with another token.
     let fields =
         [("github_url", world.site.repository.as_str()), ("project_name", "guestbook"), ("name", "shop")];
     assert_eq!(mira.post("/instances/new", &fields).await.status, StatusCode::SEE_OTHER);
-    let info = mira.wait("shop", 60, |info| info["status"] == "booting").await;
+    let info = mira.wait("shop", PATIENCE, |info| info["status"] == "booting").await;
     assert_ne!(info["instance_id"], id);
     let tokens: Vec<_> = world
         .proxy
@@ -181,7 +186,7 @@ async fn a_machine_that_is_not_shown_for_long_is_no_lost_machine() {
     let id = world.launched("shop").await;
     // What it reports is taken all the same.
     Machine::boot(&world.account, &id).await.say("::ec step environment start\n").await;
-    world.mira.until("shop", "deploying", 30).await;
+    world.mira.until("shop", "deploying", PATIENCE).await;
     tokio::time::sleep(std::time::Duration::from_secs(6)).await;
     assert_eq!(world.mira.info("shop").await["status"], "deploying");
     assert_eq!(world.machines_of("shop").await.len(), 1);
@@ -193,7 +198,7 @@ async fn an_elastic_ip_is_kept_through_a_stop_and_never_left_behind() {
     world.deploy("shop").await;
     let id = world.launched("shop").await;
     Machine::boot(&world.account, &id).await.deploy().await;
-    let live = world.mira.until("shop", "live", 60).await;
+    let live = world.mira.until("shop", "live", PATIENCE).await;
     let addresses = || async {
         let answer = world.account.client.describe_addresses().send().await.unwrap();
         answer.addresses.unwrap_or_default()
@@ -204,7 +209,7 @@ async fn an_elastic_ip_is_kept_through_a_stop_and_never_left_behind() {
     assert_eq!(live["public_ip"], address.public_ip().unwrap());
     assert_eq!(tags(address.tags())["ec-deployer:instance"], "shop");
     world.mira.terminate("shop").await;
-    world.mira.until("shop", "terminated", 60).await;
+    world.mira.until("shop", "terminated", PATIENCE).await;
     assert!(addresses().await.is_empty(), "it is given back");
 }
 

@@ -14,7 +14,7 @@ use crate::{
 
 /// The commands that Systems Manager was given, once there are so many.
 pub async fn commands(world: &World, count: usize) -> Vec<Command> {
-    for _ in 0..600 {
+    for _ in 0..2000 {
         let given = world.proxy.ssm(|ssm| ssm.commands.clone());
         if given.len() >= count {
             return given.into_iter().map(|(_, command)| command).collect();
@@ -26,7 +26,7 @@ pub async fn commands(world: &World, count: usize) -> Vec<Command> {
 
 /// The page of the instance, once it says these words.
 async fn says(world: &World, words: &str) {
-    for _ in 0..300 {
+    for _ in 0..1000 {
         if world.mira.get("/instances/shop").await.text.replace("&#39;", "'").contains(words) {
             return;
         }

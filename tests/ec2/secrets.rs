@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use crate::{
     machine::Machine,
     proxy::faults::Fault,
-    site::{ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, World},
+    site::{ACCESS_KEY, PATIENCE, SECRET_KEY, SESSION_TOKEN, World},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,7 +20,7 @@ async fn the_log_has_no_credentials_and_no_user_data() {
     world.deploy("shop").await;
     let id = world.launched("shop").await;
     Machine::boot(&world.account, &id).await.deploy().await;
-    world.mira.until("shop", "live", 60).await;
+    world.mira.until("shop", "live", PATIENCE).await;
 
     let log = world.site.log();
     assert!(log.contains("RunInstances"), "requests are logged");

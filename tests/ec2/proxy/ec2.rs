@@ -41,6 +41,8 @@ pub struct Behaviour {
     pub console: String,
     /// Whether everything is told as if it had been made long ago.
     pub aged: bool,
+    /// Whether a listing of machines is asked of moto once and then repeated: for 1,000 it takes half a minute.
+    pub replays: bool,
 }
 
 impl Default for Behaviour {
@@ -54,6 +56,7 @@ impl Default for Behaviour {
             image_pending: 0,
             console: String::new(),
             aged: false,
+            replays: false,
         }
     }
 }
@@ -67,6 +70,8 @@ pub struct Known {
     machines: Lock<HashMap<String, Slow>>,
     images: Lock<HashMap<String, u32>>,
     zones: Lock<HashMap<String, String>>,
+    /// The listings that are repeated, by what was asked. Held while moto is asked.
+    listings: Mutex<HashMap<BTreeMap<String, String>, Reply>>,
 }
 
 /// A launch that went through.
@@ -180,6 +185,15 @@ impl Inner {
     async fn describe_instances(&self, call: &Call) -> Reply {
         if let Some(id) = self.hidden(&call.list("InstanceId")) {
             return not_found(call, &id);
+        }
+        if self.behaviour.lock().unwrap().replays {
+            let mut listings = self.known.listings.lock().await;
+            if let Some(reply) = listings.get(&call.params) {
+                return reply.clone();
+            }
+            let reply = self.ask("DescribeInstances", &call.params).await;
+            listings.insert(call.params.clone(), reply.clone());
+            return reply;
         }
         let reply = self.ask("DescribeInstances", &call.params).await;
         let Some(mut xml) = reply.xml().filter(|_| reply.status == 200) else { return reply };

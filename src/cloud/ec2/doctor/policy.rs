@@ -187,10 +187,8 @@ mod tests {
             // Methods of our own have the same shape.
             .filter(|found| !text.contains(&format!("fn {}(&self)", &found[2])))
             .map(|found| {
-                let operation: String = found[2]
-                    .split('_')
-                    .map(|word| word[..1].to_uppercase() + &word[1..])
-                    .collect();
+                let operation: String =
+                    found[2].split('_').map(|word| word[..1].to_uppercase() + &word[1..]).collect();
                 format!("{}:{operation}", &found[1])
             })
             .collect()
@@ -234,8 +232,13 @@ mod tests {
         ];
         for (action, _) in ACTIONS.iter().filter(|(action, _)| {
             !action.contains(":Describe")
-                && !["ec2:RunInstances", "ec2:AllocateAddress", "ssm:GetParameter", "ssm:GetCommandInvocation"]
-                    .contains(action)
+                && ![
+                    "ec2:RunInstances",
+                    "ec2:AllocateAddress",
+                    "ssm:GetParameter",
+                    "ssm:GetCommandInvocation",
+                ]
+                .contains(action)
         }) {
             for kind in Kind::of(action) {
                 let arn = kind.arn("aws", "eu-central-1", "123456789012");
@@ -246,7 +249,11 @@ mod tests {
                 }
             }
         }
-        assert!(!allows("ssm:SendCommand", "arn:aws:ssm:eu-central-1::document/AWS-RunPowerShellScript", ours));
+        assert!(!allows(
+            "ssm:SendCommand",
+            "arn:aws:ssm:eu-central-1::document/AWS-RunPowerShellScript",
+            ours
+        ));
         assert!(!allows("ssm:GetParameter", "arn:aws:ssm:eu-central-1:1:parameter/their/secret", ours));
     }
 
