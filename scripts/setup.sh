@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that are missing: `setup.sh run` for the site with machines on this
-# host, `setup.sh ec2` for the site alone, `setup.sh test` for all checks and tests besides, `setup.sh bench` for the measurements. Does nothing,
-# quickly, where all is there.
+# host, `setup.sh ec2` for the site alone, `setup.sh test` for all checks and tests besides, `setup.sh bench` for
+# the measurements. Does nothing, quickly, where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -84,13 +84,18 @@ test)
         packages+=("${found[@]}")
     fi
     if [[ ! -e $axe ]] && ! command -v npm >/dev/null; then packages+=(npm); fi
-    # A Python from elsewhere has what Debian's splits off.
-    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
 bench) packages=("${run[@]}" sqlite3 wrk) ;;
 *)
     echo "usage: setup.sh run|ec2|test|bench" >&2
     exit 2
+    ;;
+esac
+
+case ${1:-run} in
+test | bench)
+    # A Python from elsewhere has what Debian's splits off.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
 esac
 
@@ -107,7 +112,7 @@ if [[ ${1:-run} == test && ! -e $axe ]]; then
     fetch_axe
 fi
 
-if [[ ${1:-run} == test && ! -e $moto/.complete ]]; then
+if [[ ${1:-run} =~ ^(test|bench)$ && ! -e $moto/.complete ]]; then
     echo "fetching: moto $moto_version"
     install_moto
 fi

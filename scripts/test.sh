@@ -25,9 +25,11 @@ check cargo fmt --check
 check cargo clippy --quiet --locked --all-targets -- -D warnings
 check ./scripts/sqlx.sh --check
 
-# One at a time: a machine that boots and deploys keeps two cores busy.
 failed=0
-check cargo test --locked --lib --bins --test site --test browser --test ec2 2>&1 | tee "$scratch/log" || failed=1
+check cargo test --locked --lib --bins --test site --test browser 2>&1 | tee "$scratch/log" || failed=1
+# These mostly wait.
+check cargo test --locked --test ec2 -- --test-threads=8 2>&1 | tee -a "$scratch/log" || failed=1
+# One at a time: a machine that boots and deploys keeps two cores busy.
 check cargo test --locked "${as_root[@]}" --test machines -- --test-threads=1 2>&1 | tee -a "$scratch/log" || failed=1
 
 echo

@@ -1,4 +1,4 @@
-//! `ec-deployer doctor`: whether the site, and its machines, can run on this host; a line for each thing looked at,
+//! `ec-deployer doctor`: whether the site, and its machines, can run by these settings; a line for each thing looked at,
 //! with the cure. It may be run at any time: a site that runs notices nothing.
 
 use std::{
@@ -11,9 +11,10 @@ use tokio::{signal::unix::SignalKind, sync::mpsc};
 
 use crate::{
     cloud::{Finding, Gravity},
-    config::{Config, Origin},
+    config::{CloudKind, Config, Origin},
     keys, serve,
     serve::ServeError,
+    store::Store,
 };
 
 /// Looks at everything and prints what it finds; says whether nothing is bad.
@@ -26,8 +27,9 @@ pub async fn doctor(config: Config) -> Result<bool, ServeError> {
     for finding in [site_finding(site)].into_iter().chain(port_findings(&config, site.is_some())) {
         tally.tell(&finding)?;
     }
-    // No machine is made, so that whose it would be does not matter.
-    let cloud = serve::open_cloud(&config, "").await?;
+    // No machine is made; but what is there already may be looked at, once there is a database.
+    let id = Store::site_of(&config.database_url(), site.is_some()).await.unwrap_or_default();
+    let cloud = serve::open_cloud(&config, &id).await?;
     let (send, mut findings) = mpsc::unbounded_channel();
     let state_dir = config.state_dir.clone();
     let look = cloud.examine(config.git_hosts.addresses(), move || keys::lock_holder(&state_dir), send);
@@ -89,9 +91,12 @@ fn site_finding(site: Option<i32>) -> Finding {
 
 /// Whether the site's ports are free, or its own while it runs.
 fn port_findings(config: &Config, runs: bool) -> Vec<Finding> {
-    let port = config.callback_url().parse::<Origin>().map_or(8001, |origin| origin.port());
-    let callback = SocketAddr::new(IpAddr::V4(config.local_subnet.gateway()), port);
-    let mut all = vec![("LISTEN", config.listen), ("CALLBACK_URL", callback)];
+    let mut all = vec![("LISTEN", config.listen)];
+    // Elsewhere machines come to the same listener as people.
+    if config.cloud == CloudKind::Local {
+        let port = config.callback_url().parse::<Origin>().map_or(8001, |origin| origin.port());
+        all.push(("CALLBACK_URL", SocketAddr::new(IpAddr::V4(config.local_subnet.gateway()), port)));
+    }
     all.extend(config.metrics_listen.map(|address| ("METRICS_LISTEN", address)));
     let [four, six] =
         ["/proc/net/tcp", "/proc/net/tcp6"].map(|path| fs::read_to_string(path).unwrap_or_default());

@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use crate::{
-    domain::{Deployment, ImageState, Outcome, Status, StepState},
+    domain::{Deployment, HoldingKind, ImageState, Outcome, Status, StepState},
     store::Counts,
 };
 
@@ -92,6 +92,7 @@ struct Read {
     instances: GaugeVec,
     images: GaugeVec,
     queued: GaugeVec,
+    orphans: GaugeVec,
     ready: Gauge,
     database_bytes: Gauge,
     connections: GaugeVec,
@@ -185,6 +186,7 @@ impl Metrics {
                 instances: gauges(r, "instances", "Instances by status.", "status")?,
                 images: gauges(r, "images", "Golden images by state.", "state")?,
                 queued: gauges(r, "deployments_open", "Deployments that have not ended.", "state")?,
+                orphans: gauges(r, "orphans", "Things in the cloud that no record knows.", "kind")?,
                 ready: gauge(r, "ec_deployer_cloud_ready", "Whether the cloud can launch machines: 1 or 0.")?,
                 database_bytes: gauge(r, "ec_deployer_database_bytes", "Size of the database.")?,
                 connections: gauges(r, "database_connections", "Connections to the database.", "state")?,
@@ -298,6 +300,9 @@ impl Read {
         }
         for state in ["queued", "running"] {
             self.queued.with_label_values(&[state]).set(counts.of("deployments", state));
+        }
+        for kind in HoldingKind::ALL {
+            self.orphans.with_label_values(&[kind.name()]).set(counts.of("orphans", kind.name()));
         }
         self.ready.set(f64::from(u8::from(*ready)));
         self.database_bytes.set(counts.of("database", "bytes"));

@@ -134,6 +134,12 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let reconciler = Reconciler::new(store.clone(), cloud.clone(), log_key, baker.clone(), settings)?
         .with_metrics(site.metrics().clone());
 
+    if !own_listener {
+        // Until the cloud is prepared nothing begins there: what interrupted bakes left is ended first.
+        store.set_readiness(Readiness::NotReady(
+            "This site has just started, and is looking whether it reaches AWS.".into(),
+        ));
+    }
     say_where(&config, &store, &site).await?;
     let mut halves = JoinSet::new();
     halves.spawn(end_on_signal(shutdown.clone()));
@@ -158,6 +164,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
     halves.spawn(prune_fetched(store.clone(), spool, shutdown.clone()));
     halves.spawn(named("fetcher", reconciler.fetcher().run(shutdown.clone()), shutdown.clone()));
+    halves.spawn(named("orphans", reconciler.orphans().run(shutdown.clone()), shutdown.clone()));
     halves.spawn(named("reconciler", reconciler.run(shutdown.clone()), shutdown.clone()));
     halves.spawn(named("baker", baker.run(shutdown.clone()), shutdown.clone()));
     let mut broken = None;
@@ -227,6 +234,7 @@ fn ec2_config(config: &Config, site: &str) -> crate::cloud::ec2::Ec2Config {
         golden_ami: given.golden_ami.clone(),
         launch_template: given.launch_template.clone(),
         machine_type: given.instance_type.clone(),
+        machine_types: given.instance_types.clone(),
         subnets: given.subnet_ids.clone(),
         security_groups: given.security_group_ids.clone(),
         instance_profile: given.instance_profile.clone(),

@@ -14,7 +14,9 @@ pub use finding::{Finding, Gravity};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::domain::{DeploymentId, FetchId, ImageId, InstanceId, MachineType, ServerName, Timestamp};
+use crate::domain::{
+    DeploymentId, FetchId, Holding, HoldingKind, ImageId, InstanceId, MachineType, ServerName, Timestamp,
+};
 
 /// The complete request for a machine, saved before the call, so that a retry after a crash sends
 /// identical bytes.
@@ -228,7 +230,7 @@ impl Cloud {
         match self {
             Self::Local(local) => local.examine(git_hosts, site, findings).await,
             #[cfg(feature = "ec2")]
-            Self::Ec2(ec2) => ec2.examine(findings).await,
+            Self::Ec2(ec2) => ec2.examine(site, findings).await,
         }
     }
 
@@ -500,6 +502,31 @@ impl Cloud {
             Self::Local(local) => local.images().await,
             #[cfg(feature = "ec2")]
             Self::Ec2(ec2) => ec2.images().await,
+        }
+    }
+
+    /// Everything of this site in the cloud, with what is known of each: for those who look for what no row knows.
+    ///
+    /// # Errors
+    /// Where the cloud cannot say.
+    pub async fn inventory(&self) -> Result<Vec<Holding>, CloudError> {
+        match self {
+            Self::Local(local) => local.inventory().await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.inventory().await,
+        }
+    }
+
+    /// Ends a thing of the [`inventory`](Self::inventory), and it alone, where it is this site's at this moment; one
+    /// that is gone already is no error.
+    ///
+    /// # Errors
+    /// Where it is not this site's, or the cloud refuses.
+    pub async fn discard(&self, kind: HoldingKind, id: &str) -> Result<(), CloudError> {
+        match self {
+            Self::Local(local) => local.discard(kind, id).await,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.discard(kind, id).await,
         }
     }
 }

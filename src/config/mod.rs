@@ -130,6 +130,11 @@ impl Origin {
         self.0.scheme() == "https"
     }
 
+    /// The name or address of the host, an IPv6 address without its brackets.
+    pub fn host(&self) -> &str {
+        self.0.host_str().unwrap_or_default().trim_matches(['[', ']'])
+    }
+
     /// The port, or the scheme's own.
     pub fn port(&self) -> u16 {
         self.0.port_or_known_default().unwrap_or(80)

@@ -54,6 +54,8 @@ impl FromStr for ImageState {
 
 /// What stands for the script's digest of an image that the settings give.
 pub const GIVEN: &str = "given";
+/// What stands for the script's digest of an image that was adopted without the record of its bake.
+pub const ADOPTED: &str = "adopted";
 
 /// A golden image and how its bake went.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,6 +11,7 @@ mod instance;
 mod log_key;
 mod machine_type;
 mod names;
+mod orphan;
 mod plan;
 pub mod price;
 mod project_log;
@@ -26,11 +27,15 @@ pub use bake::{BakeReport, BakeStep};
 pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
 pub use deployment::{Deployment, DeploymentId, Failure, Outcome, Reason};
 pub use fetch::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, UnknownOfFetch, can_be_asked};
-pub use image::{GIVEN, Image, ImageId, ImageState};
+pub use image::{ADOPTED, GIVEN, Image, ImageId, ImageState};
 pub use instance::{Instance, InstanceId, Reboot, RowId};
 pub use log_key::LogKey;
 pub use machine_type::MachineType;
 pub use names::{Branch, CommitId, NameError, ProjectName, ServerName, Username};
+pub use orphan::{
+    AVAILABLE, Heir, Holding, HoldingKind, Known, Orphan, OrphanId, OrphanWish, RUNNING, STOPPED,
+    UnknownOfOrphan, YOUNG_SECONDS, adopt_image, adopt_machine, orphans,
+};
 pub use plan::{Database, Dependencies, Encoding, Plan};
 pub use project_log::ProjectLog;
 pub use readiness::Readiness;

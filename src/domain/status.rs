@@ -83,7 +83,10 @@ impl Status {
         use Status::*;
         let allowed = self == to
             || match self {
-                Requested => matches!(to, Launching | Failed | Terminating | Terminated),
+                // Without a machine to boot or to be stopped: one that is there already is adopted.
+                Requested => {
+                    matches!(to, Launching | Booting | Stopped | Failed | Terminating | Terminated)
+                }
                 Launching => matches!(to, Requested | Booting | Failed | Terminating | Terminated),
                 Booting => {
                     matches!(to, Deploying | Live | Failed | Stopping | Stopped | Terminating | Terminated)
@@ -97,7 +100,7 @@ impl Status {
                 Stopped => matches!(to, Starting | Live | Failed | Terminating | Terminated),
                 Starting => matches!(to, Live | Deploying | Stopped | Failed | Terminating | Terminated),
                 Terminating => matches!(to, Terminated),
-                Terminated => matches!(to, Requested),
+                Terminated => matches!(to, Requested | Booting | Stopped),
                 Failed => matches!(
                     to,
                     Requested

@@ -1,7 +1,6 @@
 //! Bakes golden images: at the start where none is good for this program's script, and when asked for.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -162,17 +161,11 @@ impl Baker {
         }
     }
 
-    /// Brings the records and what the cloud has to the same: what it lost is good no more, and what no record
-    /// names, since the site was killed between a bake's end and its record, is deleted. `given` is what the settings
-    /// give.
+    /// Brings the records to what the cloud has: what it lost is good no more. What no record names, since the site was
+    /// killed between a bake's end and its record, or since the database is an older one, is an orphan: admins decide
+    /// about it. `given` is what the settings give.
     async fn compare(&self, there: &[String], given: Option<&str>) -> Result<(), StoreError> {
         let images = self.store.images().await?;
-        let named: HashSet<_> = images.iter().filter_map(|image| image.cloud_ref.as_ref()).collect();
-        for stray in there.iter().filter(|name| !named.contains(name)) {
-            if let Err(error) = self.cloud.delete_image(stray).await {
-                tracing::warn!(image = %stray, error = &error as &dyn std::error::Error, "a stray image was not deleted");
-            }
-        }
         for image in &images {
             let kept = if image.is_given() {
                 image.cloud_ref.as_deref() == given
@@ -252,7 +245,7 @@ mod tests {
     use super::{super::images::tests::a_cloud, *};
 
     #[tokio::test]
-    async fn what_the_cloud_lost_is_good_no_more_and_what_no_record_names_goes() {
+    async fn what_the_cloud_lost_is_good_no_more_and_what_no_record_names_stays() {
         let (store, cloud, dir) = a_cloud(&["img-1", "img-2", "img-9"]).await;
         let baker = Baker::new(store.clone(), cloud.clone());
         for name in ["img-1", "img-2", "img-3", "img-4"] {
@@ -266,7 +259,11 @@ mod tests {
         use ImageState::{Failed, Good};
         assert_eq!(states, [Failed, Good, Good, Good]);
         assert_eq!(baker.good_image().await.unwrap().unwrap().id, ImageId(2));
-        assert_eq!(cloud.images().await.unwrap(), ["img-1", "img-2"]);
-        assert!(!dir.path().join("local/images/img-9").exists());
+        assert_eq!(
+            cloud.images().await.unwrap(),
+            ["img-1", "img-2", "img-9"],
+            "an admin decides about the last"
+        );
+        assert!(dir.path().join("local/images/img-9").exists());
     }
 }

@@ -36,6 +36,8 @@ const PATIENT: Duration = Duration::from_secs(15);
 pub enum Seen {
     /// The cloud could not be asked.
     Unknown,
+    /// The cloud was asked just now, before something that matters here; it is asked again soon.
+    Later,
     /// The cloud has no such machine.
     Nothing,
     /// The machine.
@@ -157,6 +159,9 @@ pub fn decide(work: &Work, seen: &Seen, around: &Around) -> Action {
     if work.instance.wanted == Wanted::Absent || status == Status::Terminating {
         return terminate(work, seen);
     }
+    if *seen == Seen::Later {
+        return Action::Wait(SOON);
+    }
     if let Some(action) = follow_machine(work, seen, around) {
         return action;
     }
@@ -208,6 +213,7 @@ fn terminate(work: &Work, seen: &Seen) -> Action {
             },
             Seen::Nothing => Action::Terminate { gone: true },
             Seen::Unknown => Action::Terminate { gone: false },
+            Seen::Later => Action::Wait(SOON),
         },
         _ => Action::Gone(failure("The instance was terminated.")),
     }
@@ -217,7 +223,7 @@ fn terminate(work: &Work, seen: &Seen) -> Action {
 fn follow_machine(work: &Work, seen: &Seen, around: &Around) -> Option<Action> {
     work.instance.instance_id.as_ref()?;
     match seen {
-        Seen::Unknown => None,
+        Seen::Unknown | Seen::Later => None,
         Seen::Nothing if work.instance.status == Status::Booting && never_heard(work) => {
             Some(Action::Lost(failure(
                 "The cloud gave the id of a machine, but never showed the machine. Choose Try again: it launches another.",
@@ -320,7 +326,9 @@ fn under_way(work: &Work, seen: &Seen, around: &Around) -> Action {
     }
     if booting {
         let late = around.now > work.instance.status_since.plus_seconds(BOOT_SECONDS);
-        return if late && !grace { Action::NeverReported } else { Action::Wait(PATIENT) };
+        // Its public IP is what its owner waits for.
+        let pause = if work.instance.public_ip.is_none() { SOON * 2 } else { PATIENT };
+        return if late && !grace { Action::NeverReported } else { Action::Wait(pause) };
     }
     if running.first_byte_at.is_none() {
         let late = running.begun_at.is_some_and(|begun| around.now > begun.plus_seconds(BOOT_SECONDS));

@@ -53,7 +53,7 @@ pub fn next(
         Seen::Machine(machine) if machine.state == MachineState::Pending => {}
         Seen::Machine(_) => return FetchAction::Fail("The machine is stopped.".to_owned()),
         Seen::Nothing => return FetchAction::Fail("The machine is gone.".to_owned()),
-        Seen::Unknown => {}
+        Seen::Unknown | Seen::Later => {}
     }
     // What was sent while the site was down comes first.
     if now > fetch.deadline().max(started_at.plus_seconds(GRACE_SECONDS)) {

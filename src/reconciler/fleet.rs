@@ -42,13 +42,13 @@ impl Fleet {
     }
 
     /// What a listing that was asked for after `since` shows of a machine. Those who need one at the same time share
-    /// it; where the cloud was asked just now, nothing is known until its pace allows another listing.
+    /// it; where the cloud was asked just now, its pace has to allow another listing first.
     pub async fn see(&self, id: &InstanceId, since: Timestamp) -> Seen {
         let mut last = self.last.lock().await;
         if last.listing.as_ref().is_none_or(|listing| listing.at <= since) {
             let between = self.cloud.pace().between;
             if last.asked.is_some_and(|asked| asked.elapsed() < between) {
-                return Seen::Unknown;
+                return Seen::Later;
             }
             last.asked = Some(Instant::now());
             let at = Timestamp::now();

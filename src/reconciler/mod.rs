@@ -10,6 +10,7 @@ mod decide;
 mod fetch;
 mod fleet;
 mod images;
+mod orphans;
 mod probe;
 
 use std::{
@@ -22,6 +23,7 @@ pub use bake::{BakeError, Baker};
 pub use decide::{Action, Around, BOOT_SECONDS, DEPLOY_SECONDS, GRACE_SECONDS, START_SECONDS, Seen, decide};
 pub use fetch::{FetchAction, Fetcher};
 use fleet::Fleet;
+pub use orphans::Orphans;
 use probe::Probe;
 use tokio::{
     sync::{Mutex, Semaphore, broadcast::error::RecvError},
@@ -139,7 +141,13 @@ impl Reconciler {
                     Ok(Change::Image(_) | Change::Readiness) | Err(RecvError::Lagged(_)) => {
                         self.want_all_at_once(&mut queue).await;
                     }
-                    Ok(Change::ImageLog(_) | Change::Sessions | Change::Fetch(_)) => {}
+                    Ok(
+                        Change::ImageLog(_)
+                        | Change::Sessions
+                        | Change::Fetch(_)
+                        | Change::Orphans
+                        | Change::OrphanWish,
+                    ) => {}
                     Err(RecvError::Closed) => break,
                 },
                 () = tokio::time::sleep_until(tick.next) => {

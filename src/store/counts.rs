@@ -21,7 +21,7 @@ impl Counts {
 }
 
 impl Store {
-    /// Counts instances by status, images by state, and deployments that have not ended. No row with a plan or a
+    /// Counts instances by status, images by state, orphans by kind, and deployments that have not ended. No row with a plan or a
     /// log is read for it: the open deployments have indexes of their own.
     ///
     /// # Errors
@@ -35,6 +35,7 @@ impl Store {
                          WHERE outcome IS NULL AND begun_at IS NULL
                UNION ALL SELECT 'deployments', 'running', count(*) FROM deployments
                          WHERE outcome IS NULL AND begun_at IS NOT NULL
+               UNION ALL SELECT 'orphans', kind, count(*) FROM orphans GROUP BY kind
                UNION ALL SELECT 'database', 'bytes', page_count * page_size
                          FROM pragma_page_count, pragma_page_size"#
         )

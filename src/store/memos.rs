@@ -12,7 +12,7 @@ use std::{
 use sqlx::SqlitePool;
 
 use super::{Overview, Store, StoreError, memo::Memo};
-use crate::domain::{Deployment, Image, ImageId, RowId, ServerName, Timestamp, User, UserId};
+use crate::domain::{Deployment, Image, ImageId, Orphan, RowId, ServerName, Timestamp, User, UserId};
 
 /// What was read of the queries that nearly every page asks.
 #[derive(Debug, Default)]
@@ -26,6 +26,7 @@ pub(super) struct Memos {
     pub images: Memo<ImageId, Option<Image>>,
     pub newest_image: Memo<(), Option<Image>>,
     pub newest_good_image: Memo<(), Option<Image>>,
+    pub orphans: Memo<(), Arc<[Orphan]>>,
 }
 
 /// Whether another program has written to the database: SQLite tells a connection of every commit but its own.

@@ -2,6 +2,7 @@
 //! change is told on a channel, a write that changes nothing is silent. The web half and the
 //! reconciler meet here and nowhere else.
 
+mod adopt;
 mod attempts;
 mod counts;
 mod deployments;
@@ -16,6 +17,7 @@ mod logs;
 mod machine_type;
 mod memo;
 mod memos;
+mod orphans;
 mod people;
 mod power;
 mod sessions;
@@ -25,6 +27,7 @@ mod writer;
 
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
 
+pub use adopt::{AdoptedLaunch, Adoption};
 pub use attempts::Attempt;
 pub use counts::Counts;
 pub use edit::Edit;
@@ -34,11 +37,12 @@ pub use instances::Overview;
 pub use lifecycle::Work;
 pub use logs::Appended;
 pub use machine_type::TypeWish;
+pub use orphans::Inventory;
 pub use people::{PasswordLink, Person, PersonError};
 pub use power::PowerError;
 pub use sessions::SignedIn;
 use sqlx::{
-    SqlitePool,
+    ConnectOptions, Connection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 pub use submit::{Submission, SubmitError, Submitted};
@@ -66,6 +70,10 @@ pub enum Change {
     Sessions,
     /// Whether the cloud can launch machines.
     Readiness,
+    /// What the cloud has that no row knows, as it was seen last.
+    Orphans,
+    /// What is to be done about one of those, or that the cloud is to be asked for them.
+    OrphanWish,
 }
 
 /// The site's database.
@@ -164,6 +172,18 @@ impl Store {
         let row = sqlx::query!("SELECT site FROM site WHERE id = 1").fetch_one(&mut *tx).await?;
         tx.commit().await?;
         Ok(row.site)
+    }
+
+    /// The random id of the database at `url` where there is one already: nothing is made, and no schema changed.
+    /// `in_use` says whether a site runs on it, which then is left its lock.
+    pub async fn site_of(url: &str, in_use: bool) -> Option<String> {
+        let options = SqliteConnectOptions::from_str(url).ok()?;
+        // While nobody writes there is no need of the files beside it, which would be left there.
+        let mut connection = options.read_only(true).immutable(!in_use).connect().await.ok()?;
+        let row =
+            sqlx::query!("SELECT site FROM site WHERE id = 1").fetch_optional(&mut connection).await.ok()?;
+        connection.close().await.ok()?;
+        row.map(|row| row.site)
     }
 
     /// Reads a row, to see that the database answers: a file that is damaged does not.

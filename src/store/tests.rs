@@ -1,4 +1,5 @@
 mod images;
+mod orphans;
 
 use super::*;
 use crate::domain::{

@@ -2,7 +2,8 @@
 
 use ec_django_deployer::{
     domain::{
-        DeploymentId, Failure, FetchFormat, FetchKind, ImageId, Readiness, Role, RowId, Status, Step, Wanted,
+        DeploymentId, Failure, FetchFormat, FetchKind, Holding, HoldingKind, ImageId, OrphanId, OrphanWish,
+        RUNNING, Readiness, Role, RowId, Status, Step, Timestamp, Wanted,
     },
     store::{BakedImage, Store},
     user_data,
@@ -108,7 +109,12 @@ impl World {
                     let by = place.app.found("live").await.instance.owner;
                     place.app.store.want_bake(by, user_data::image_digest()).await.unwrap();
                 }
-                Of::Old => age(&place.app).await,
+                Of::Old => {
+                    age(&place.app).await;
+                    orphans(&place.app).await;
+                    let root = place.app.store.users().await.unwrap().remove(0).id;
+                    place.app.store.want_orphan(OrphanId(1), OrphanWish::Terminate, root).await.unwrap();
+                }
                 Of::Unready => {
                     place.mira().deploy("waits").await;
                     let why = "mmdebstrap is not installed: apt-get install mmdebstrap".to_owned();
@@ -162,6 +168,30 @@ async fn age(app: &App) {
     store.want_image_deleted(leaving, true).await.unwrap();
     sql(app, "UPDATE images SET finished_at = finished_at - 36 * 86400000, script = 'another' WHERE id < 5");
     sql(app, "UPDATE images SET finished_at = finished_at - 36 * 86400000 WHERE id = 5");
+}
+
+/// What no record knows: a machine of an instance that has none, an address, and a disk that could not be deleted.
+async fn orphans(app: &App) {
+    let machine = Holding {
+        name: Some("terminated".to_owned()),
+        created_at: Some(Timestamp::now().plus_seconds(-5 * 86_400)),
+        machine_type: Some("m7i-flex.large".parse().unwrap()),
+        gib: Some(16),
+        public_ip: Some("203.0.113.200".parse().unwrap()),
+        ..Holding::new(HoldingKind::Machine, "i-0abc0abc0abc0abc0", RUNNING)
+    };
+    let address = Holding {
+        public_ip: Some("203.0.113.201".parse().unwrap()),
+        holder: Some("i-0abc0abc0abc0abc1".to_owned()),
+        ..Holding::new(HoldingKind::Address, "eipalloc-0abc0abc0abc0abc0", "in use")
+    };
+    let volume =
+        Holding { gib: Some(16), ..Holding::new(HoldingKind::Volume, "vol-0abc0abc0abc0abc0", "available") };
+    app.store.note_inventory(&[&machine, &address, &volume], Timestamp::now()).await.unwrap();
+    let root = app.store.users().await.unwrap().remove(0).id;
+    app.store.want_orphan(OrphanId(3), OrphanWish::Terminate, root).await.unwrap();
+    let why = "AWS refuses DeleteVolume: the role of this site lacks the permission ec2:DeleteVolume.";
+    app.store.orphan_failed(OrphanId(3), why, false).await.unwrap();
 }
 
 /// A log that ends in the middle of `step`, whose last lines are `text`.
@@ -278,6 +308,7 @@ async fn fill(place: &mut Place) {
     let row = row_of(app, "terminated").await;
     go(store, row, &[Status::Terminating]).await;
     store.machine_gone(row, &failure(None, "It was terminated.")).await.unwrap();
+    orphans(app).await;
 
     for name in ["queued", "failed-since"] {
         let path = format!("/instances/{name}/redeploy");

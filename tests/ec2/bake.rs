@@ -6,7 +6,12 @@ use aws_sdk_ec2::types::{Image, InstanceStateName};
 use ec_django_deployer::{domain::BakeStep, user_data};
 use reqwest::StatusCode;
 
-use crate::{account::register_image, machine::Machine, proxy::faults::Fault, site::World};
+use crate::{
+    account::{Account, register_image},
+    machine::Machine,
+    proxy::{Proxy, faults::Fault},
+    site::World,
+};
 
 /// What the image script says of its steps until `failing`, or of all of them and its end.
 fn console(failing: Option<BakeStep>) -> String {
@@ -27,11 +32,12 @@ fn console(failing: Option<BakeStep>) -> String {
 
 /// A site that bakes its own images, on one that Canonical's parameter names.
 async fn baking_world() -> World {
-    let world = World::start_with(&[("GOLDEN_AMI", ""), ("BASE_AMI", "")]).await;
-    let base = register_image(&world.account.client, "ubuntu").await;
-    world.proxy.ssm(|ssm| ssm.parameters.insert("/aws/service/canonical/ubuntu/server/".into(), base));
-    world.proxy.behave(|ec2| (ec2.image_pending, ec2.pending) = (2, 1));
-    world
+    let account = Account::prepare().await;
+    let proxy = Proxy::start(&account.id).await;
+    let base = register_image(&account.client, "ubuntu").await;
+    proxy.ssm(|ssm| ssm.parameters.insert("/aws/service/canonical/ubuntu/server/".into(), base));
+    proxy.behave(|ec2| (ec2.image_pending, ec2.pending) = (2, 1));
+    World::start_in(account, proxy, &[("GOLDEN_AMI", "")]).await
 }
 
 /// A builder that is at work and was not known before, once there is one.
@@ -171,6 +177,13 @@ async fn a_bake_that_fails_leaves_no_builder_and_no_image() {
     let mut world = baking_world().await;
     let before = world.account.snapshots().await.len();
     let nothing_is_left = async |world: &World, builder: &str| {
+        for _ in 0..100 {
+            let gone = world.account.state(builder).await == InstanceStateName::Terminated;
+            if gone && baked(world).await.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         assert_eq!(world.account.state(builder).await, InstanceStateName::Terminated);
         assert!(baked(world).await.is_empty());
         assert_eq!(world.account.snapshots().await.len(), before);
@@ -211,8 +224,8 @@ async fn a_bake_that_fails_leaves_no_builder_and_no_image() {
     // The reply with the image's id is lost: the image is found by its tag.
     world.proxy.fault("CreateImage", 1, Fault::DropReply);
     power_off(&world, &fifth, None).await;
-    says(&world, "/images", "good").await;
+    says(&world, "/images", "good, newest").await;
     assert_eq!(baked(&world).await.len(), 1);
     world.mira.redeploy("shop").await;
-    world.mira.wait("shop", 60, |info| info["status"] == "booting").await;
+    world.eventually("shop", |info| info["status"] == "booting").await;
 }

@@ -55,8 +55,14 @@ impl Database {
         self.execute("DROP TRIGGER stopped_by_a_test".to_owned()).await;
     }
 
-    async fn execute(&self, sql: String) {
-        sqlx::query(AssertSqlSafe(sql)).execute(&self.0).await.unwrap();
+    /// Runs statements.
+    pub async fn execute(&self, sql: String) {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.0).await.unwrap();
+    }
+
+    /// The random id of the site.
+    pub async fn site(&self) -> String {
+        sqlx::query("SELECT site FROM site").fetch_one(&self.0).await.unwrap().get("site")
     }
 
     /// The attempts of an instance, the first one first.

@@ -1,6 +1,6 @@
 //! What AWS does to requests on a bad day: the outcome is the same, one machine for each instance.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use crate::{
     proxy::{call::Call, faults::Fault},
@@ -75,8 +75,7 @@ async fn where_no_subnet_has_room_the_page_says_so_and_trying_again_does() {
     assert!(message.contains("no room for this instance type in any of 3 subnets"), "{message}");
     assert!(world.account.machines().await.is_empty());
     world.mira.redeploy("shop").await;
-    let info = world.mira.wait("shop", 60, |info| info["instance_id"].is_string());
-    tokio::time::timeout(Duration::from_secs(60), info).await.unwrap();
+    world.eventually("shop", |info| info["instance_id"].is_string()).await;
     assert_eq!(world.account.machines().await.len(), 1);
 }
 
@@ -97,4 +96,50 @@ async fn power_and_listings_get_over_a_bad_day_too() {
     world.mira.terminate("shop").await;
     world.mira.until("shop", "terminated", 60).await;
     assert_eq!(world.account.state(&id).await, aws_sdk_ec2::types::InstanceStateName::Terminated);
+}
+
+/// A refusal is not believed where an earlier request of the same launch may have gone through.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_reply_and_then_a_refusal_is_the_machine_that_was_launched() {
+    let world = World::start().await;
+    world.proxy.behave(|ec2| ec2.hidden = 2);
+    let refusals = [
+        (
+            "limit",
+            400,
+            "VcpuLimitExceeded",
+            "You have requested more vCPU capacity than your limit of 0 allows",
+        ),
+        ("room", 500, "InsufficientInstanceCapacity", "There is no capacity."),
+        ("rights", 403, "UnauthorizedOperation", "You are not authorized to perform this operation."),
+    ];
+    for (name, status, code, message) in refusals {
+        world.proxy.fault_only("RunInstances", 1, Fault::DropReply, launches(name));
+        world.proxy.fault_only("RunInstances", 1000, Fault::answer(status, code, message), launches(name));
+        world.deploy(name).await;
+    }
+    for (name, ..) in refusals {
+        let id = world.launched(name).await;
+        assert_eq!(world.machines_of(name).await, [id], "{name}");
+        let calls = world.proxy.calls_of("RunInstances").into_iter().filter(launches(name));
+        let tokens: BTreeSet<_> = calls.map(|call| call.param("ClientToken").to_owned()).collect();
+        assert_eq!(tokens.len(), 1, "{name}: no new token while the first may have its machine");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_terminated_before_its_reply_has_come_is_seen_to_be() {
+    let world = World::start().await;
+    let held = world.proxy.hold_replies("RunInstances", 1);
+    world.deploy("shop").await;
+    held.reached(1).await;
+    let id = world.machines_of("shop").await.remove(0);
+    world.account.client.terminate_instances().instance_ids(&id).send().await.unwrap();
+    held.lose();
+    world.eventually("shop", |info| info["status"] == "terminated").await;
+    assert_eq!(
+        world.machines_of("shop").await,
+        [id],
+        "its token is spent, and nothing is launched by itself"
+    );
 }

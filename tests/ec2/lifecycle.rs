@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_ec2::types::{Filter, HttpTokensState, InstanceStateName, VolumeType};
+use aws_sdk_ec2::types::{
+    Filter, HttpTokensState, InstanceStateName, InstanceType, RequestLaunchTemplateData, VolumeType,
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use ec_django_deployer::user_data;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use crate::{machine::Machine, site::World};
+use crate::{account::Account, machine::Machine, proxy::Proxy, site::World};
 
 /// The tags of a list, by their keys.
 fn tags(list: &[aws_sdk_ec2::types::Tag]) -> BTreeMap<&str, &str> {
@@ -103,7 +105,7 @@ async fn a_machine_that_takes_its_time_is_awaited_and_its_address_appears() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_is_stopped_started_and_terminated_and_each_is_seen() {
+async fn an_instance_is_stopped_started_rebooted_and_terminated_and_each_is_seen() {
     let (world, id) = live_world().await;
     world.proxy.behave(|ec2| (ec2.pending, ec2.leaving) = (1, 1));
     let mira = &world.mira;
@@ -113,12 +115,21 @@ async fn an_instance_is_stopped_started_and_terminated_and_each_is_seen() {
     assert_eq!((&stopped["instance_id"], &stopped["public_ip"]), (&Value::from(id.as_str()), &Value::Null));
     assert_eq!(world.account.state(&id).await, InstanceStateName::Stopped);
 
+    world.pages.answer(false);
     let started = mira.post_from("/instances/shop", "/instances/shop/start", &[]).await;
     assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+    world.eventually("shop", |info| info["status"] == "starting" && info["public_ip"].is_string()).await;
+    world.pages.answer(true);
     let live = mira.until("shop", "live", 60).await;
     assert_ne!(live["public_ip"], first["public_ip"], "another address");
     let ip = world.account.machine(&id).await.public_ip_address.unwrap();
     assert_eq!(live["public_ip"], ip);
+
+    let rebooted = mira.post_from("/instances/shop", "/instances/shop/reboot", &[]).await;
+    assert_eq!(rebooted.status, StatusCode::SEE_OTHER, "{}", rebooted.text);
+    let wanted =
+        || world.proxy.calls_of("RebootInstances").iter().any(|call| call.list("InstanceId") == [id.clone()]);
+    world.eventually("shop", |info| info["status"] == "live" && wanted()).await;
 
     world.proxy.forget_calls();
     mira.terminate("shop").await;
@@ -195,4 +206,36 @@ async fn an_elastic_ip_is_kept_through_a_stop_and_never_left_behind() {
     world.mira.terminate("shop").await;
     world.mira.until("shop", "terminated", 60).await;
     assert!(addresses().await.is_empty(), "it is given back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_template_gives_what_the_settings_leave_out() {
+    let account = Account::prepare().await;
+    let proxy = Proxy::start(&account.id).await;
+    let data = RequestLaunchTemplateData::builder()
+        .image_id(&account.image)
+        .instance_type(InstanceType::T3Medium)
+        .security_group_ids(&account.group)
+        .build();
+    let made = account.client.create_launch_template().launch_template_name("machines");
+    let made = made.launch_template_data(data).send().await.unwrap().launch_template.unwrap();
+    let settings = [
+        ("GOLDEN_AMI", ""),
+        ("SECURITY_GROUP_IDS", ""),
+        ("KEY_PAIR", ""),
+        ("INSTANCE_PROFILE", ""),
+        ("LAUNCH_TEMPLATE", "machines:1"),
+    ];
+    let world = World::start_in(account, proxy, &settings).await;
+    world.deploy("shop").await;
+    let id = world.launched("shop").await;
+    let call = world.proxy.calls_of("RunInstances").remove(0);
+    assert_eq!(call.param("LaunchTemplate.LaunchTemplateId"), made.launch_template_id().unwrap());
+    assert_eq!(call.param("LaunchTemplate.Version"), "1");
+    assert_eq!(call.param("ImageId"), world.account.image);
+    assert_eq!(call.subnet(), world.account.subnets[0], "always an explicit subnet");
+    assert_eq!(call.list("SecurityGroupId"), Vec::<String>::new(), "the template's own");
+    let machine = world.account.machine(&id).await;
+    assert_eq!(tags(machine.tags())["ec-deployer:instance"], "shop");
+    assert_eq!(machine.image_id(), Some(&*world.account.image));
 }

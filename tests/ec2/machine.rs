@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use ec_django_deployer::domain::Step;
 use flate2::read::GzDecoder;
 use reqwest::{Client, StatusCode};
@@ -34,8 +35,15 @@ impl Machine {
         script
     }
 
-    /// A machine that has a script by another way.
-    pub fn with(script: String) -> Self {
+    /// A machine that Systems Manager has given a command, with its script packed in it.
+    pub fn sent(command: &str) -> Self {
+        let packed = command.lines().filter_map(|line| STANDARD.decode(line).ok()).max_by_key(Vec::len);
+        let mut script = String::new();
+        GzDecoder::new(&*packed.unwrap()).read_to_string(&mut script).unwrap();
+        Self::with(script)
+    }
+
+    fn with(script: String) -> Self {
         assert!(script.starts_with("#!/bin/bash\n"), "{script}");
         let log = format!(
             "{}/deployments/{}/log",
@@ -66,13 +74,6 @@ impl Machine {
             self.say(&format!("::ec step {name} start\n{name} says this\n::ec step {name} ok 0.10\n")).await;
         }
         self.say("::ec done\n").await;
-    }
-
-    /// Fails in a step, with a last line.
-    #[allow(dead_code, reason = "a machine can")]
-    pub async fn fail(&mut self, step: Step, line: &str) {
-        let name = step.name();
-        self.say(&format!("::ec step {name} start\n{line}\n::ec step {name} failed 1\n")).await;
     }
 }
 

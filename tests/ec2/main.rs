@@ -4,8 +4,11 @@
 //! All tests share one moto; each world has an account there, a proxy, a site and a state directory of its own. No
 //! test opens a connection to the public IPs that moto invents, which are other people's: sites are told to ask a
 //! page server of the test instead.
+//!
+//! They mostly wait: `cargo test --test ec2 -- --test-threads=8`.
 
 mod account;
+mod at_once;
 mod bake;
 mod database;
 mod errors;
@@ -13,12 +16,14 @@ mod faults;
 mod killed;
 mod lifecycle;
 mod machine;
-mod many;
 mod moto;
+mod orphans;
 #[allow(dead_code, reason = "the tests on real machines use the rest")]
 #[path = "../machines/person.rs"]
 mod person;
 mod proxy;
+mod proxy_tests;
+mod run;
 mod secrets;
 mod site;
 

@@ -13,11 +13,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, http::StatusCode, routing::get};
 use ec_django_deployer::samples::Samples;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -32,6 +33,9 @@ use crate::{
 const PROGRAM: &str = env!("CARGO_BIN_EXE_ec-deployer");
 /// Longest time a site takes to say where it is: long, since many start at once here.
 const START: Duration = Duration::from_secs(60);
+
+/// Longest time that something a test waits for may take, on a host that does much else.
+const EVENTUALLY: Duration = Duration::from_secs(60);
 
 /// What the site signs its requests with. Nothing else of a test may show these.
 pub const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
@@ -59,6 +63,11 @@ impl World {
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let account = Account::prepare().await;
         let proxy = Proxy::start(&account.id).await;
+        Self::start_in(account, proxy, settings).await
+    }
+
+    /// The same in an account that is there already.
+    pub async fn start_in(account: Account, proxy: Proxy, settings: &[(&str, &str)]) -> Self {
         let pages = Pages::start().await;
         let repositories = open_directory();
         let prepared = repositories.path().to_owned();
@@ -108,6 +117,19 @@ impl World {
             [("github_url", self.site.repository.as_str()), ("project_name", "guestbook"), ("name", name)];
         let answer = person.post("/instances/new", &fields).await;
         assert_eq!(answer.location.as_deref(), Some(&*format!("/instances/{name}")), "{}", answer.text);
+    }
+
+    /// Waits until the instance is as `wish` says, also where it has failed meanwhile.
+    pub async fn eventually(&self, name: &str, wish: impl Fn(&Value) -> bool) -> Value {
+        let begun = Instant::now();
+        loop {
+            let info = self.mira.info(name).await;
+            if wish(&info) {
+                return info;
+            }
+            assert!(begun.elapsed() < EVENTUALLY, "{name} did not get there: {info:#}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     /// Waits until the instance's machine is known, and gives its id.

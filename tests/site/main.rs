@@ -18,6 +18,7 @@ mod logging;
 mod logs;
 mod metrics;
 mod money;
+mod orphans;
 mod power;
 mod preflight;
 mod program;

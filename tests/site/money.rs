@@ -406,15 +406,22 @@ async fn admins_see_whose_machines_there_are_and_what_they_cost() {
     let mut lena = app.owner("lena").await;
     let mut root = app.person("root", Role::Admin).await;
     root.get("/cloud").await.has("There are none now.");
-    for (name, machine_type) in
-        [("one", "t3.micro"), ("two", "t3.small"), ("three", "t3.small"), ("gone", "")]
-    {
+    for (name, machine_type) in [
+        ("one", "t3.micro"),
+        ("two", "t3.small"),
+        ("three", "t3.small"),
+        ("leaving", "t3.micro"),
+        ("gone", ""),
+    ] {
         mira.get("/instances/new").await;
         ask(&mut mira, name, machine_type).await;
         app.live(name).await;
     }
     stop(&app, "three").await;
     terminate(&app, "gone").await;
+    let (leaving, _) = app.ids("leaving").await;
+    app.store.want(leaving, Wanted::Absent).await.unwrap();
+    app.store.set_status(leaving, Status::Terminating).await.unwrap();
     lena.get("/instances/new").await;
     ask(&mut lena, "odd", "x9.large").await;
     app.live("odd").await;
@@ -422,15 +429,15 @@ async fn admins_see_whose_machines_there_are_and_what_they_cost() {
     let page = root.get("/cloud").await;
     page.has(r#"<a href="/cloud" aria-current="page">Cloud</a>"#);
     let row = |who: &str| page.between(&format!(r#"role="rowheader">{who}</th>"#), "</tr>");
-    // t3.micro: $8.76 + $1.52 + $3.65 = $13.93; t3.small: $22.69; stopped: $1.52. In all $38.14.
-    in_order(&row("mira"), &[r#""num">2</td>"#, r#""num">1</td>"#, "$38.14</td>"]);
+    // t3.micro: $8.76 + $1.52 + $3.65 = $13.93, two of them; t3.small: $22.69; stopped: $1.52. In all $52.07.
+    in_order(&row("mira"), &[r#""num">3</td>"#, r#""num">1</td>"#, "$52.07</td>"]);
     in_order(&row("lena"), &[r#""num">1</td>"#, r#""num">0</td>"#, "not known</td>"]);
     in_order(
         &row("All"),
         &[
-            "<strong>3</strong>",
+            "<strong>4</strong>",
             "<strong>1</strong>",
-            "<strong>$38.14 and 1 machine without a known price</strong>",
+            "<strong>$52.07 and 1 machine without a known price</strong>",
         ],
     );
     page.has("as they were on 2 March 2025");

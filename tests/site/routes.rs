@@ -122,6 +122,12 @@ pub const ROUTES: &[Route] = &[
     data("/images/{id}/log.txt", Admin, &[]),
     form("/images/{id}/delete", Admin, &[]),
     page("/cloud", Admin, &[]),
+    data("/cloud/events", Admin, &["seen"]),
+    form("/cloud/orphans/look", Admin, &[]),
+    page("/cloud/orphans/{id}/adopt", Admin, &[]),
+    form("/cloud/orphans/{id}/adopt", Admin, &[]),
+    page("/cloud/orphans/{id}/terminate", Admin, &[]),
+    form("/cloud/orphans/{id}/terminate", Admin, &[("confirm", "img-9-0f3c9a41", Nothing)]),
     page("/instances", SignedIn, &["whose"]),
     data("/events", SignedIn, &["whose"]),
     page("/instances/new", SignedIn, &["sample", "again"]),
@@ -182,12 +188,13 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// A good value of each parameter, by the beginning of the path it is in.
-const PARAMS: [(&str, &str, &str); 8] = [
+const PARAMS: [(&str, &str, &str); 9] = [
     ("/static/", "name", "site.css"),
     ("/instances/", "name", "shop1"),
     ("/instances/", "number", "1"),
     ("/instances/", "kind", "database"),
     ("/images/", "id", "1"),
+    ("/cloud/orphans/", "id", "1"),
     ("/users/", "username", "lena"),
     ("/deployments/", "id", "1"),
     ("/fetches/", "id", "1"),

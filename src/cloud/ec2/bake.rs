@@ -49,14 +49,15 @@ impl Ec2 {
         self.watch(&builder, log).await?;
         let id = self.create_image(&builder, spec.image).await?;
         let image = self.until_available(&id).await?;
-        self.complete(&image).await?;
+        let base = self.image(&base).await?.name;
         let gib: i64 = image
             .block_device_mappings()
             .iter()
             .filter_map(|disk| disk.ebs()?.volume_size())
             .map(i64::from)
             .sum();
-        let base = self.image(&base).await?.name;
+        // The last thing: what is complete is never cleared away.
+        self.complete(&image).await?;
         Ok(Baked { cloud_ref: id, base, size: u64::try_from(gib << 30).unwrap_or_default() })
     }
 
@@ -174,7 +175,9 @@ impl Ec2 {
         };
         for pause in PAUSES {
             sleep(pause).await;
-            let there = self.describe_images(vec![self.ours(), tags::with(tags::IMAGE, &number)]).await?;
+            let half = tags::with(tags::STATE, tags::BAKING);
+            let there =
+                self.describe_images(vec![self.ours(), tags::with(tags::IMAGE, &number), half]).await?;
             if let Some(id) = there.into_iter().find_map(|image| image.image_id) {
                 return Ok(id);
             }
@@ -241,11 +244,10 @@ impl Ec2 {
         if complete {
             return Ok(());
         }
-        let halves = match &number {
-            Some(number) => tags::with(tags::IMAGE, number),
-            None => tags::with(tags::STATE, tags::BAKING),
-        };
-        for half in self.describe_images(vec![self.ours(), halves]).await? {
+        // Never a complete one: of an older database's number there may be another's.
+        let mut halves = vec![self.ours(), tags::with(tags::STATE, tags::BAKING)];
+        halves.extend(number.map(|number| tags::with(tags::IMAGE, &number)));
+        for half in self.describe_images(halves).await? {
             self.scrap(&half).await?;
         }
         Ok(())

@@ -20,6 +20,14 @@ pub(super) struct Asked<'a> {
     pub region: &'a str,
 }
 
+/// How the sentence of a missing permission begins.
+const DENIED: &str = "This site is not allowed";
+
+/// Whether it was a missing permission that kept something from being done.
+pub(super) fn is_denied(error: &CloudError) -> bool {
+    error.sentence.contains(DENIED)
+}
+
 /// The code of an error that the service itself answered with.
 pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
@@ -65,7 +73,7 @@ impl Asked<'_> {
                 let action =
                     denied_action(message).unwrap_or_else(|| format!("{}:{operation}", self.service));
                 CloudError::never(format!(
-                    "This site is not allowed {action}. Its admin adds that to the site's IAM policy (infra/policy.json has all that it needs)."
+                    "{DENIED} {action}. Its admin adds that to the site's IAM policy (infra/policy.json has all that it needs)."
                 ))
             }
             "AuthFailure"
@@ -240,6 +248,7 @@ mod tests {
         let told =
             LAUNCH.answered("UnauthorizedOperation", "You are not authorized to perform this operation.");
         assert!(told.sentence.contains("ec2:RunInstances"), "{told}");
+        assert!(is_denied(&told) && !is_denied(&LAUNCH.answered("InternalError", "")));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Launching exactly once: the saved request, its token, and what a refusal means when the same request may have
 //! gone through before.
 
-use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Instance,
-    InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification,
-    InstanceType, LaunchTemplateSpecification, ResourceType, ShutdownBehavior, Tag, VolumeType,
+use aws_sdk_ec2::{
+    operation::run_instances::builders::RunInstancesFluentBuilder,
+    types::{
+        BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Instance,
+        InstanceMetadataEndpointState, InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification,
+        InstanceType, LaunchTemplateSpecification, ResourceType, ShutdownBehavior, Tag, VolumeType,
+    },
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
@@ -86,6 +89,18 @@ impl Ec2 {
 
     /// The launch itself: one machine, all of its tags and options in the same call.
     pub(super) async fn run_instances(&self, ask: Ask<'_>) -> Result<Machine, CloudError> {
+        let call = self.launch_call(ask);
+        self.0.launches.turn().await;
+        let answer = call.customize().config_override(Self::once()).send().await;
+        let answer = answer.map_err(|error| self.explain("RunInstances", error))?;
+        let made: Vec<Instance> = answer.instances.unwrap_or_default();
+        // An answer without a machine says nothing of whether there is one.
+        let machine = made.first().and_then(observe::machine);
+        machine.ok_or_else(|| CloudError::later("AWS answered the launch without a machine."))
+    }
+
+    /// The request of a launch, as it is sent, and as it is only tried by the look at the account.
+    pub(super) fn launch_call(&self, ask: Ask<'_>) -> RunInstancesFluentBuilder {
         let Ask { placement, .. } = ask;
         let mut call = self
             .0
@@ -117,13 +132,7 @@ impl Ec2 {
                 LaunchTemplateSpecification::builder().launch_template_id(id).version(version).build(),
             );
         }
-        self.0.launches.turn().await;
-        let answer = call.customize().config_override(Self::once()).send().await;
-        let answer = answer.map_err(|error| self.explain("RunInstances", error))?;
-        let made: Vec<Instance> = answer.instances.unwrap_or_default();
-        // An answer without a machine says nothing of whether there is one.
-        let machine = made.first().and_then(observe::machine);
-        machine.ok_or_else(|| CloudError::later("AWS answered the launch without a machine."))
+        call
     }
 }
 

@@ -12,6 +12,7 @@ mod console;
 mod doctor;
 mod errors;
 mod image;
+mod inventory;
 mod launch;
 mod limiter;
 mod observe;
@@ -49,6 +50,8 @@ pub struct Ec2Config {
     pub launch_template: Option<String>,
     /// The type of machine where none is chosen, and of builders: `INSTANCE_TYPE`.
     pub machine_type: MachineType,
+    /// The types of machine that may be chosen, for the look at whether they are there: `INSTANCE_TYPES`.
+    pub machine_types: Vec<MachineType>,
     /// The ids of the subnets that machines may run in; none takes those of the default VPC: `SUBNET_IDS`.
     pub subnets: Vec<String>,
     /// The ids of their security groups; none takes the network's own: `SECURITY_GROUP_IDS`.

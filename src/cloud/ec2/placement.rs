@@ -18,9 +18,9 @@ pub(super) struct Template {
     machine_type: Option<MachineType>,
     subnet: Option<String>,
     /// Security groups of the machine itself, beside which EC2 takes no network interface in the request.
-    groups: Vec<String>,
+    pub groups: Vec<String>,
     /// Those of its first network interface, where it has one.
-    interface_groups: Option<Vec<String>>,
+    pub interface_groups: Option<Vec<String>>,
 }
 
 impl Ec2 {
@@ -65,7 +65,7 @@ impl Ec2 {
     }
 
     /// Where machines may run: as the settings say, else as the launch template does, else the default VPC's.
-    async fn subnets(&self, template: Option<&Template>) -> Result<Vec<String>, CloudError> {
+    pub(super) async fn subnets(&self, template: Option<&Template>) -> Result<Vec<String>, CloudError> {
         if !self.0.config.subnets.is_empty() {
             return Ok(self.0.config.subnets.clone());
         }

@@ -245,7 +245,7 @@ fn describe(place: &Place<'_>, id: &InstanceId, record: Record, look: &Look) -> 
     })
 }
 
-fn read_record(paths: &Paths, name: &str) -> Result<Option<Record>, CloudError> {
+pub(super) fn read_record(paths: &Paths, name: &str) -> Result<Option<Record>, CloudError> {
     let path = paths.machine(name).join("machine.json");
     match fs::read(&path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {

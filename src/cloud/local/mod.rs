@@ -12,6 +12,7 @@ mod command;
 mod doctor;
 mod firewall;
 mod host;
+mod inventory;
 mod lock;
 mod machine;
 mod mounts;
@@ -43,7 +44,7 @@ use self::{
     place::{Layers, Place},
 };
 use super::{BakeSpec, Baked, CloudError, Finding, Job, LaunchRequest, Machine, detached};
-use crate::domain::InstanceId;
+use crate::domain::{Holding, HoldingKind, InstanceId};
 
 /// How much of a console [`Local::console`] gives, in bytes.
 const CONSOLE: u64 = 64 * 1024;
@@ -262,6 +263,33 @@ impl Local {
     pub async fn delete_image(&self, name: &str) -> Result<(), CloudError> {
         let name = name.to_owned();
         self.work(move |config, paths| bake::delete_image(config, paths, &name)).await
+    }
+
+    /// Machines and images of this site, with what is known of each.
+    ///
+    /// # Errors
+    /// Where the state directory cannot be read.
+    pub async fn inventory(&self) -> Result<Vec<Holding>, CloudError> {
+        self.work(inventory::inventory).await
+    }
+
+    /// Ends a machine or an image of this site. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// As [`terminate`](Self::terminate) and [`delete_image`](Self::delete_image).
+    pub async fn discard(&self, kind: HoldingKind, id: &str) -> Result<(), CloudError> {
+        match kind {
+            HoldingKind::Machine => {
+                let id = id.parse().map_err(|error| {
+                    CloudError::never(format!("No machine of this host is called {id}.")).because(error)
+                })?;
+                self.terminate(&id).await
+            }
+            HoldingKind::Image => self.delete_image(id).await,
+            HoldingKind::Address | HoldingKind::Volume | HoldingKind::Snapshot => {
+                Err(CloudError::never(format!("This host has no {}s.", kind.name())))
+            }
+        }
     }
 
     /// Looks whether this host can run machines, and tells what it finds as it comes. It changes nothing that stays,

@@ -25,8 +25,10 @@ pub struct Line {
 
 impl Line {
     fn add(&mut self, instance: &Instance, offer: Option<&Offer>) {
-        *(if instance.status.is_off() { &mut self.stopped } else { &mut self.running }) += 1;
-        match offer.and_then(|offer| offer.month_of(instance)) {
+        let runs = !instance.status.is_off();
+        *(if runs { &mut self.running } else { &mut self.stopped }) += 1;
+        // One that is being terminated costs until it is gone.
+        match offer.and_then(|offer| offer.month(offer.type_of(instance), runs)) {
             Some(month) => self.month = self.month + month.total(),
             None => self.unknown += 1,
         }

@@ -12,6 +12,7 @@ use crate::{
     web::{
         Site,
         auth::Visit,
+        cloud::OrphanNotice,
         error::WebError,
         format::{ago, count},
         images::ImageNotice,
@@ -98,6 +99,8 @@ pub struct ListView {
     pub bake: Option<BakeNotice>,
     /// What an admin should know of the golden image.
     pub image: Option<ImageNotice>,
+    /// What an admin should know of what no record knows.
+    pub orphans: Option<OrphanNotice>,
     pub sample: SampleWay,
     /// What a machine costs where none is chosen, as far as that is known.
     pub cost: Option<String>,
@@ -120,7 +123,8 @@ impl ListView {
         };
         let (image, sample) = (ImageNotice::of(visit).await?, SampleWay::of(&visit.site));
         let cost = visit.site.settings.offer.as_ref().and_then(|offer| offer.cost(&offer.default));
-        Ok(Self { rows, readiness, bake, image, sample, cost, is_admin, everyones })
+        let orphans = OrphanNotice::of(visit).await?;
+        Ok(Self { rows, readiness, bake, image, orphans, sample, cost, is_admin, everyones })
     }
 
     /// How many there are, in words.

@@ -69,7 +69,9 @@ struct Live {
 impl Live {
     async fn next(&mut self) -> Option<Event> {
         while !self.over {
-            let shown = |change| matches!(change, Change::Instance(_) | Change::Image(_) | Change::Readiness);
+            let shown = |change| {
+                matches!(change, Change::Instance(_) | Change::Image(_) | Change::Readiness | Change::Orphans)
+            };
             match self.pulse.wait(shown).await {
                 Wake::Look => {}
                 Wake::Stop => return None,
@@ -98,6 +100,9 @@ impl Live {
         }
         if let Some(image) = &view.image {
             order.push(html(image)?);
+        }
+        if let Some(orphans) = &view.orphans {
+            order.push(html(orphans)?);
         }
         if view.readiness.is_some() {
             order.push("the cloud's notice".to_owned());

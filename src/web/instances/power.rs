@@ -116,7 +116,7 @@ fn answer(
         ),
         Err(PowerError::Busy) => conflict(
             "Something is under way",
-            "It can be stopped once it is live, or has failed, and rebooted while it is live. To end it now, terminate it.",
+            "It can be stopped once it is live, or has failed. To end it now, terminate it. Only a live one can be rebooted.",
         ),
         Err(PowerError::NoMachine) => {
             conflict("There is no machine", "The launch failed, so that there is nothing to stop.")

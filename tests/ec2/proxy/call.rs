@@ -1,6 +1,6 @@
 //! A call of an AWS service: what was asked of whom, and how its errors are written.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use url::form_urlencoded;
@@ -21,8 +21,6 @@ pub struct Call {
     pub params: BTreeMap<String, String>,
     /// What a JSON body said.
     pub json: Value,
-    /// When it came.
-    pub at: Instant,
     /// The status of its answer, once there is one.
     pub status: Option<u16>,
 }
@@ -32,22 +30,14 @@ impl Call {
         // Credential=AKIA…/20260101/eu-west-1/ec2/aws4_request
         let scope = request.header("authorization").split("Credential=").nth(1).unwrap_or_default();
         let service = scope.split('/').nth(3).unwrap_or_default().to_owned();
-        let at = Instant::now();
         if let Some((_, action)) = request.header("x-amz-target").split_once('.') {
             let json = serde_json::from_slice(&request.body).unwrap_or_default();
-            return Self {
-                service,
-                action: action.to_owned(),
-                params: BTreeMap::new(),
-                json,
-                at,
-                status: None,
-            };
+            return Self { service, action: action.to_owned(), params: BTreeMap::new(), json, status: None };
         }
         let mut params: BTreeMap<_, _> = form_urlencoded::parse(&request.body).into_owned().collect();
         let action = params.remove("Action").unwrap_or_default();
         params.remove("Version");
-        Self { service, action, params, json: Value::Null, at, status: None }
+        Self { service, action, params, json: Value::Null, status: None }
     }
 
     pub fn param(&self, name: &str) -> &str {

@@ -39,6 +39,8 @@ pub struct Behaviour {
     pub image_pending: u32,
     /// What every machine's console says.
     pub console: String,
+    /// Whether everything is told as if it had been made long ago.
+    pub aged: bool,
 }
 
 impl Default for Behaviour {
@@ -51,6 +53,7 @@ impl Default for Behaviour {
             leaving: 0,
             image_pending: 0,
             console: String::new(),
+            aged: false,
         }
     }
 }
@@ -86,6 +89,20 @@ struct Slow {
 impl Inner {
     /// The answer to a call; none where moto's is as good as EC2's.
     pub(super) async fn ec2(&self, call: &Call) -> Option<Reply> {
+        let reply = self.ec2_now(call).await;
+        if !call.action.starts_with("Describe") || !self.behaviour.lock().unwrap().aged {
+            return reply;
+        }
+        let reply = match reply {
+            Some(reply) => reply,
+            None => self.ask(&call.action, &call.params).await,
+        };
+        let Some(mut xml) = reply.xml().filter(|_| reply.status == 200) else { return Some(reply) };
+        make_old(&mut xml);
+        Some(answer_xml(200, &xml.to_string()))
+    }
+
+    async fn ec2_now(&self, call: &Call) -> Option<Reply> {
         let dry = call.param("DryRun") == "true";
         match call.action.as_str() {
             "RunInstances" if !dry => Some(self.run_instances(call).await),
@@ -435,4 +452,13 @@ fn set_state(machine: &mut Element, code: u8, name: &str) {
 fn without_address(machine: &mut Element) {
     machine.remove_all("association");
     machine.children.retain(|child| !matches!(child.name.as_str(), "ipAddress" | "dnsName"));
+}
+
+/// Makes everything in an answer as old as EC2 itself.
+fn make_old(xml: &mut Element) {
+    if matches!(xml.name.as_str(), "launchTime" | "attachTime" | "createTime" | "startTime" | "creationDate")
+    {
+        *xml = Element::new(&xml.name, "2006-08-25T00:00:00.000Z");
+    }
+    xml.children.iter_mut().for_each(make_old);
 }

@@ -61,11 +61,6 @@ impl Gate {
         self.waiting.subscribe().wait_for(|waiting| *waiting >= calls).await.unwrap();
     }
 
-    /// How many calls have come to the gate so far.
-    pub fn waiting(&self) -> usize {
-        *self.waiting.borrow()
-    }
-
     /// Lets all calls go on, those too that are to come.
     pub fn release(&self) {
         self.open.send_replace(Open::Released);

@@ -6,8 +6,6 @@ pub mod ec2;
 pub mod faults;
 pub mod http;
 pub mod ssm;
-#[cfg(test)]
-mod tests;
 pub mod xml;
 
 use std::{

@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use ec_django_deployer::domain::{FetchId, FetchKind, Role};
+use ec_django_deployer::domain::{
+    AVAILABLE, FetchId, FetchKind, Holding, HoldingKind, ImageId, Role, Timestamp,
+};
 use futures_util::stream;
 use reqwest::Method;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -71,6 +73,11 @@ impl World {
             let fetch = app.store.want_fetch(row, kind, by).await.unwrap();
             app.store.fetch_sent(fetch).await.unwrap();
         }
+        let image = Holding {
+            number: Some(ImageId(9)),
+            ..Holding::new(HoldingKind::Image, "img-9-0f3c9a41", AVAILABLE)
+        };
+        app.store.note_inventory(&[&image], Timestamp::now()).await.unwrap();
         let mut visitor = app.visitor();
         visitor.get("/login").await;
         let fresh = spawn_app().await;

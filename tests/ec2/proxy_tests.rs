@@ -12,8 +12,11 @@ use aws_sdk_ec2::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Proxy, faults::Fault, ssm::Ending};
-use crate::{account::Account, moto};
+use crate::{
+    account::Account,
+    moto,
+    proxy::{Proxy, faults::Fault, ssm::Ending},
+};
 
 /// A prepared account, a proxy in front of it, and a client of the proxy that tries once.
 async fn start() -> (Account, Proxy, Client) {
