@@ -40,7 +40,7 @@ async fn an_admin_bakes_a_new_image_and_deletes_the_old_one() {
 
     // A site that is killed in a bake says so, and leaves no builder; the old image is good as before.
     press(&mira, "/images", StatusCode::SEE_OTHER).await;
-    page_until(&mira, 120, |page| page.contains("Step 2 of 8: Update")).await;
+    page_until(&mira, 120, |page| page.contains("Step 2 of 9: Update")).await;
     site.kill();
     site.restart();
     let page = page_until(&mira, 60, |page| !page.contains("Baking now")).await;
@@ -53,7 +53,7 @@ async fn an_admin_bakes_a_new_image_and_deletes_the_old_one() {
 
     // Instances boot from the old image while the new one is baked.
     press(&mira, "/images", StatusCode::SEE_OTHER).await;
-    page_until(&mira, 120, |page| page.contains("Step 2 of 8: Update")).await;
+    page_until(&mira, 120, |page| page.contains("Step 2 of 9: Update")).await;
     let name = deploy_sample(&mira).await;
     mira.until(&name, "live", 240).await;
     let page = page_until(&mira, 600, |page| !page.contains("Baking now")).await;
@@ -64,7 +64,7 @@ async fn an_admin_bakes_a_new_image_and_deletes_the_old_one() {
     assert!(row.contains(" MB</td>") || row.contains(" GB</td>"), "its size is known: {row}");
     let id = row.split("href=\"/images/").nth(1).unwrap().split('/').next().unwrap();
     let log = mira.get(&format!("/images/{id}/log")).await.text;
-    assert_eq!(log.matches("<li data-state=\"done\">").count(), 8, "{log}");
+    assert_eq!(log.matches("<li data-state=\"done\">").count(), 9, "{log}");
     let text = mira.get(&format!("/images/{id}/log.txt")).await.text;
     assert!(text.ends_with("::ec done\n"), "{text}");
 
