@@ -8,6 +8,7 @@
 mod account;
 mod bake;
 mod database;
+mod doctor;
 mod errors;
 mod faults;
 mod killed;
