@@ -11,6 +11,7 @@ mod account;
 mod at_once;
 mod bake;
 mod database;
+mod doctor;
 mod errors;
 mod faults;
 mod killed;

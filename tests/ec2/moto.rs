@@ -50,7 +50,8 @@ pub fn next_account() -> String {
     NEXT.fetch_add(1, Ordering::Relaxed).to_string()
 }
 
-fn start() -> String {
+/// A moto of its own, for a test that changes what is the whole server's.
+pub fn start() -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut child = Command::new(python())
         .args(["-c", SERVER, "-p", &port.to_string()])

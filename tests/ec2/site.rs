@@ -201,6 +201,13 @@ impl Site {
         self.child.id()
     }
 
+    /// The program once more, with the settings of this one.
+    pub fn command(&self, subcommand: &str) -> Command {
+        let mut command = program(&self.state_dir, &self.environment);
+        command.arg(subcommand);
+        command
+    }
+
     /// Its database, beside the site.
     pub async fn database(&self) -> Database {
         Database::open(&self.state_dir.join("deployer.db")).await

@@ -125,19 +125,23 @@ impl Look<'_> {
         }
     }
 
-    /// What only reads is asked as a dry run of everything.
+    /// What only reads, by a dry run too; what is not one after all is to bring little.
     async fn ask_to_describe(&self, action: &str) -> Option<Answer> {
         let ec2 = &self.ec2.0.ec2;
+        let ours = || tags::with(tags::MANAGED_BY, tags::MANAGER);
+        let of_type = || tags::filter("instance-type", [self.ec2.0.config.machine_type.as_str()]);
         Some(match action {
             "ec2:DescribeInstances" => {
                 self.answer(action, ec2.describe_instances().dry_run(true).send().await)
             }
-            "ec2:DescribeImages" => {
-                self.answer(action, ec2.describe_images().owners("self").dry_run(true).send().await)
-            }
-            "ec2:DescribeSnapshots" => {
-                self.answer(action, ec2.describe_snapshots().owner_ids("self").dry_run(true).send().await)
-            }
+            "ec2:DescribeImages" => self.answer(
+                action,
+                ec2.describe_images().owners("self").filters(ours()).dry_run(true).send().await,
+            ),
+            "ec2:DescribeSnapshots" => self.answer(
+                action,
+                ec2.describe_snapshots().owner_ids("self").filters(ours()).dry_run(true).send().await,
+            ),
             "ec2:DescribeSubnets" => self.answer(action, ec2.describe_subnets().dry_run(true).send().await),
             "ec2:DescribeLaunchTemplateVersions" => match self.ec2.find_template().await {
                 Err(error) if is_denied(&error) => Answer::Denied,
@@ -156,13 +160,12 @@ impl Look<'_> {
             "ec2:DescribeKeyPairs" => {
                 self.answer(action, ec2.describe_key_pairs().dry_run(true).send().await)
             }
-            "ec2:DescribeInstanceTypes" => {
-                self.answer(action, ec2.describe_instance_types().dry_run(true).send().await)
-            }
+            "ec2:DescribeInstanceTypes" => self
+                .answer(action, ec2.describe_instance_types().filters(of_type()).dry_run(true).send().await),
             "ec2:DescribeInstanceTypeOfferings" => {
                 let call =
                     ec2.describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
-                self.answer(action, call.dry_run(true).send().await)
+                self.answer(action, call.filters(of_type()).dry_run(true).send().await)
             }
             _ => return None,
         })

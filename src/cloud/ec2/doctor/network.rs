@@ -197,7 +197,8 @@ impl Look<'_> {
         network: &Network,
     ) -> Result<(Vec<String>, Vec<SecurityGroup>), CloudError> {
         let mut named = self.ec2.0.config.security_groups.clone();
-        if let Some(template) = self.ec2.find_template().await?
+        // That there is none of that name was told with the image.
+        if let Ok(Some(template)) = self.ec2.find_template().await
             && named.is_empty()
         {
             named = template.interface_groups.unwrap_or(template.groups);

@@ -92,7 +92,7 @@ impl Kind {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::Path};
+    use std::{collections::BTreeSet, fs, path::Path, sync::LazyLock};
 
     use regex::Regex;
     use serde_json::Value;
@@ -108,7 +108,12 @@ mod tests {
         "iam:SimulatePrincipalPolicy",
     ];
 
-    fn statements() -> Vec<Value> {
+    fn statements() -> &'static [Value] {
+        static READ: LazyLock<Vec<Value>> = LazyLock::new(read);
+        &READ
+    }
+
+    fn read() -> Vec<Value> {
         let policy: Value = serde_json::from_str(include_str!("../../../../infra/policy.json")).unwrap();
         assert_eq!(policy["Version"], "2012-10-17");
         let statements = policy["Statement"].as_array().unwrap().clone();
@@ -124,10 +129,17 @@ mod tests {
         }
     }
 
-    /// Whether a text is like a pattern with `*` and `?`.
+    /// Whether a text is like a pattern with `*`, and `?*` for at least one character.
     fn like(pattern: &str, text: &str) -> bool {
-        let pattern = regex::escape(pattern).replace(r"\*", ".*").replace(r"\?", ".");
-        Regex::new(&format!("^{pattern}$")).unwrap().is_match(text)
+        if let Some(rest) = pattern.strip_prefix("?*") {
+            return !text.is_empty() && like(&format!("*{rest}"), &text[1..]);
+        }
+        match pattern.split_once('*') {
+            None => pattern == text,
+            Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
+                (0..=text.len()).any(|at| text.is_char_boundary(at) && like(rest, &text[at..]))
+            }),
+        }
     }
 
     /// Whether the policy allows an action on a resource. What is known of the request: keys and their values.
