@@ -8,7 +8,7 @@ export CLOUD=${CLOUD:-local}
 program=${CARGO_TARGET_DIR:-target}/debug/ec-deployer
 
 if [[ $CLOUD == ec2 ]]; then
-    # Nothing of this needs root, nor the packages of local machines; the state is in the person's own directory.
+    # Only packages that are missing need root, and none of those of local machines; the state is in the person's own directory.
     # The AWS SDK takes minutes to compile the first time, and 8 GB of memory.
     ./scripts/setup.sh ec2
     cargo build --locked --bin ec-deployer

@@ -146,6 +146,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     if let Some(listener) = for_metrics {
         halves.spawn(serve_metrics(listener, web::metrics_router(site.clone()), shutdown.clone()));
     }
+    let unreachable = unreachable_callback(&config);
     if own_listener {
         halves.spawn(serve_web(listener, web::router(site), shutdown.clone()));
         halves.spawn(serve_machines(
@@ -159,7 +160,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
         ));
     } else {
         halves.spawn(serve_web(listener, web::router(site).merge(machines), shutdown.clone()));
-        halves.spawn(prepare_cloud(cloud.clone(), store.clone(), shutdown.clone()));
+        halves.spawn(prepare_cloud(cloud.clone(), store.clone(), unreachable, shutdown.clone()));
     }
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
     halves.spawn(prune_fetched(store.clone(), spool, shutdown.clone()));
@@ -368,8 +369,31 @@ fn not_ready(store: &Store, reason: String) {
     }
 }
 
+/// Why machines in another place could never report to this site: then none is launched. Where addresses are mapped
+/// the machines are a test's, and may be here.
+fn unreachable_callback(config: &Config) -> Option<String> {
+    let url = config.callback_url();
+    let ip: IpAddr = url::Url::parse(&url).ok()?.host_str()?.trim_matches(['[', ']']).parse().ok()?;
+    let never = ip.is_loopback() || ip.is_unspecified();
+    (never && config.ec2.address_map.is_empty()).then(|| {
+        format!(
+            "Machines could not report to this site at {url}: set PUBLIC_URL, or CALLBACK_URL, to an address at which machines on EC2 reach it, and start it again."
+        )
+    })
+}
+
 /// Prepares a cloud whose machines reach the site where people do, and tries again while that fails.
-async fn prepare_cloud(cloud: Cloud, store: Store, shutdown: CancellationToken) -> Ended {
+async fn prepare_cloud(
+    cloud: Cloud,
+    store: Store,
+    unreachable: Option<String>,
+    shutdown: CancellationToken,
+) -> Ended {
+    if let Some(why) = unreachable {
+        not_ready(&store, why);
+        shutdown.cancelled().await;
+        return Ended::Asked("cloud");
+    }
     loop {
         let prepared = tokio::select! {
             () = shutdown.cancelled() => return Ended::Asked("cloud"),

@@ -2,6 +2,7 @@
 `machine.py environment ID DIGEST`, `machine.py started ID`.
 """
 
+import http.client
 import os
 import pwd
 import socket
@@ -15,10 +16,19 @@ ETC = "/etc/ec-deployer/"
 LIB = "/opt/ec-deployer/"
 IMDS = "http://169.254.169.254/latest/"
 LOOK = 5  # Seconds between looks at the public address.
-WAITS = (1, 2, 4, 8, None)  # Seconds between tries to ask the site.
+WAITS = (1, 2, 4, 8, 16, 30, 60, 60, None)  # Seconds between tries to ask the site.
+
+
+
+class Stay(urllib.request.HTTPRedirectHandler):
+    """The token goes to the site alone."""
+
+    def redirect_request(self, *_):
+        return None
+
 
 # Neither the site nor the metadata service is behind a proxy.
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), Stay)
 
 
 def ask(url, method="GET", headers={}, timeout=5):
@@ -133,8 +143,9 @@ def from_site(path, what, deployment):
     for wait in WAITS:
         try:
             return ask(url + path, "GET", {"Authorization": "Bearer " + token}, 20)
-        except OSError as error:
-            if wait is None or 400 <= getattr(error, "code", 0) < 500:
+        except (OSError, http.client.HTTPException) as error:
+            code = getattr(error, "code", 0)
+            if wait is None or 300 <= code < 500 and code not in (408, 429):
                 sys.exit("The site does not give %s: %s" % (what, error))
             print("The site did not answer (%s); asking again." % error)
             time.sleep(wait)

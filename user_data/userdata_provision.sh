@@ -12,11 +12,17 @@ STATE=/var/lib/ec-deployer
 RELEASE=/srv/app/releases/$EC_DEPLOYMENT
 
 environment() {
-  local begun
+  local begun needed
   # Numbers grow over the whole site: one that comes late must not take the place of a newer one.
   for begun in "$STATE"/begun/*; do
     if ((${begun##*/} > EC_DEPLOYMENT)); then
       echo "Deployment ${begun##*/} is newer than this one, and began before it."
+      return 1
+    fi
+  done
+  for needed in uv nginx supervisorctl nft git; do
+    if ! command -v "$needed" >/dev/null; then
+      echo "The image has no $needed: GOLDEN_AMI must be an image that the site has baked."
       return 1
     fi
   done

@@ -48,7 +48,7 @@ pub struct Ec2Args {
     #[arg(long, env = "DISK_GIB", default_value_t = 16, value_parser = clap::value_parser!(u16).range(8..=16384))]
     pub disk_gib: u16,
 
-    /// The image that golden images are baked on; by default the newest Ubuntu LTS of Canonical's.
+    /// The image that golden images are baked on; by default Canonical's newest Ubuntu 22.04 LTS.
     #[arg(long, env = "BASE_AMI")]
     pub base_ami: Option<String>,
 

@@ -94,9 +94,10 @@ impl Store {
         }
         let (wanted, now) =
             (if status == Status::Stopped { "stopped" } else { "present" }, Timestamp::now().0);
+        let machine_type = orphan.holding.machine_type.as_ref().map(|of| of.as_str());
         let (id, ip) = (&orphan.holding.id, orphan.holding.public_ip.map(|ip: IpAddr| ip.to_string()));
         sqlx::query!(
-            "UPDATE instances SET instance_id = $2, public_ip = $3, image_id = $4, notice = NULL, wanted = $5,
+            "UPDATE instances SET instance_id = $2, public_ip = $3, image_id = $4, notice = NULL, wanted = $5, machine_type = coalesce($7, machine_type),
                  generation = generation + 1, observed_generation = generation + 1, updated_at = $6
              WHERE id = $1",
             row.0,
@@ -104,7 +105,8 @@ impl Store {
             ip,
             image.0,
             wanted,
-            now
+            now,
+            machine_type
         )
         .execute(&mut *tx)
         .await?;

@@ -224,8 +224,7 @@ impl Ec2 {
 
     /// Ends the builders of interrupted bakes, and what images they left half made.
     pub(super) async fn clear_bakes(&self) -> Result<(), CloudError> {
-        self.clear(None, false).await?;
-        self.clear_snapshots().await
+        self.clear(None, false).await
     }
 
     /// Ends the builders of one bake, or of every one, and deregisters what is no complete image, or was none when

@@ -20,14 +20,14 @@ impl Ec2 {
                 Asked { service: "ssm", operation: "GetParameter", region: self.region() }.explain(error);
             CloudError {
                 sentence: format!(
-                    "The newest image of Ubuntu could not be looked up: {} Or set BASE_AMI to an image of Ubuntu or Debian.",
+                    "The newest image of Ubuntu could not be looked up: {} Or set BASE_AMI to an image of an Ubuntu LTS.",
                     told.sentence
                 ),
                 ..told
             }
         })?;
         answer.parameter.and_then(|parameter| parameter.value).ok_or_else(|| {
-            CloudError::never("AWS names no image of Ubuntu: set BASE_AMI to an image of Ubuntu or Debian.")
+            CloudError::never("AWS names no image of Ubuntu: set BASE_AMI to an image of an Ubuntu LTS.")
         })
     }
 }

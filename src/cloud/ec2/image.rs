@@ -97,26 +97,6 @@ impl Ec2 {
         Ok(())
     }
 
-    /// Deletes the snapshots of this site's images that are there no more.
-    pub(super) async fn clear_snapshots(&self) -> Result<(), CloudError> {
-        let filters = vec![self.ours(), tags::filter("tag-key", [tags::IMAGE])];
-        let answer =
-            self.0.ec2.describe_snapshots().owner_ids("self").set_filters(Some(filters)).send().await;
-        let answer = answer.map_err(|error| self.explain("DescribeSnapshots", error))?;
-        let images = self.describe_images(vec![self.ours()]).await?;
-        let used: Vec<_> = images
-            .iter()
-            .flat_map(Image::block_device_mappings)
-            .filter_map(|disk| disk.ebs()?.snapshot_id())
-            .collect();
-        for snapshot in answer.snapshots.unwrap_or_default() {
-            if let Some(id) = snapshot.snapshot_id().filter(|id| !used.contains(id)) {
-                self.delete_snapshot(id).await?;
-            }
-        }
-        Ok(())
-    }
-
     pub(super) async fn delete_snapshot(&self, id: &str) -> Result<(), CloudError> {
         match self.0.ec2.delete_snapshot().snapshot_id(id).send().await {
             Ok(_) => Ok(()),

@@ -15,7 +15,6 @@ pub(super) struct Template {
     /// The number of the version: `$Default` and `$Latest` may be others at a repetition.
     version: String,
     pub image: Option<String>,
-    machine_type: Option<MachineType>,
     subnet: Option<String>,
     /// Security groups of the machine itself, beside which EC2 takes no network interface in the request.
     pub groups: Vec<String>,
@@ -36,10 +35,10 @@ impl Ec2 {
     ) -> Result<Placement, CloudError> {
         let config = &self.0.config;
         let template = self.find_template().await?;
+        let image = self.image(image).await?;
         let subnets = self.subnets(template.as_ref()).await?;
         let subnet =
             subnets.iter().find(|subnet| !avoided.contains(subnet)).ok_or_else(|| no_room(avoided.len()))?;
-        let of_template = template.as_ref().and_then(|template| template.machine_type.clone());
         let mut groups = config.security_groups.clone();
         let mut own_interface = true;
         if let Some(template) = &template {
@@ -49,18 +48,15 @@ impl Ec2 {
             }
         }
         Ok(Placement {
-            machine_type: machine_type
-                .cloned()
-                .or(of_template)
-                .unwrap_or_else(|| config.machine_type.clone()),
+            machine_type: machine_type.unwrap_or(&config.machine_type).clone(),
             subnet: subnet.clone(),
             security_groups: groups,
             own_interface,
             instance_profile: config.instance_profile.clone(),
             key_pair: config.key_pair.clone(),
             launch_template: template.map(|template| (template.id, template.version)),
-            disk_gib: config.disk_gib,
-            root_device: self.image(image).await?.root_device,
+            disk_gib: config.disk_gib.max(image.gib),
+            root_device: image.root_device,
         })
     }
 
@@ -122,7 +118,6 @@ impl Template {
         let interface = data.network_interfaces.unwrap_or_default().into_iter().next();
         Self {
             image: data.image_id,
-            machine_type: data.instance_type.and_then(|name| name.as_str().parse().ok()),
             subnet: interface.as_ref().and_then(|interface| interface.subnet_id.clone()),
             groups: data.security_group_ids.unwrap_or_default(),
             interface_groups: interface.and_then(|interface| interface.groups),
