@@ -230,18 +230,25 @@ pub(crate) async fn open_cloud(config: &Config, site: &str) -> Result<Cloud, Ser
 #[cfg(feature = "ec2")]
 fn ec2_config(config: &Config, site: &str) -> crate::cloud::ec2::Ec2Config {
     let given = &config.ec2;
+    // A variable that is there and empty says nothing.
+    let said = |value: &Option<String>| {
+        value.as_deref().map(str::trim).filter(|value| !value.is_empty()).map(str::to_owned)
+    };
+    let listed = |values: &[String]| -> Vec<String> {
+        values.iter().map(|value| value.trim().to_owned()).filter(|value| !value.is_empty()).collect()
+    };
     crate::cloud::ec2::Ec2Config {
         site: site.to_owned(),
-        golden_ami: given.golden_ami.clone(),
-        launch_template: given.launch_template.clone(),
+        golden_ami: said(&given.golden_ami),
+        launch_template: said(&given.launch_template),
         machine_type: given.instance_type.clone(),
         machine_types: given.instance_types.clone(),
-        subnets: given.subnet_ids.clone(),
-        security_groups: given.security_group_ids.clone(),
-        instance_profile: given.instance_profile.clone(),
-        key_pair: given.key_pair.clone(),
+        subnets: listed(&given.subnet_ids),
+        security_groups: listed(&given.security_group_ids),
+        instance_profile: said(&given.instance_profile),
+        key_pair: said(&given.key_pair),
         disk_gib: given.disk_gib,
-        base_ami: given.base_ami.clone(),
+        base_ami: said(&given.base_ami),
         elastic_ip: given.elastic_ip,
         callback_url: config.callback_url(),
     }

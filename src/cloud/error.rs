@@ -19,6 +19,9 @@ pub struct CloudError {
     pub retry: Retry,
     /// One sentence for the owner, with the cure where one is known.
     pub sentence: String,
+    /// Whether it is certain that nothing came of this very call, though asking again may help. A refusal says that by
+    /// itself.
+    pub certain: bool,
     /// What it came from, for the log.
     #[source]
     pub cause: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -27,12 +30,18 @@ pub struct CloudError {
 impl CloudError {
     /// An error that may pass.
     pub fn later(sentence: impl Into<String>) -> Self {
-        Self { retry: Retry::Later, sentence: sentence.into(), cause: None }
+        Self { retry: Retry::Later, sentence: sentence.into(), certain: false, cause: None }
     }
 
     /// A definite refusal.
     pub fn never(sentence: impl Into<String>) -> Self {
-        Self { retry: Retry::Never, sentence: sentence.into(), cause: None }
+        Self { retry: Retry::Never, sentence: sentence.into(), certain: true, cause: None }
+    }
+
+    /// The same error, of a call of which nothing came.
+    pub fn for_certain(mut self) -> Self {
+        self.certain = true;
+        self
     }
 
     /// The same error with what it came from.

@@ -109,6 +109,8 @@ pub struct Machine {
     pub instance: Option<ServerName>,
     /// What it does.
     pub state: MachineState,
+    /// Why the cloud ended it by itself, in the cloud's words.
+    pub reason: Option<String>,
     /// Its public IP, while it has one.
     pub public_ip: Option<IpAddr>,
 }

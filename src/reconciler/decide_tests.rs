@@ -107,6 +107,7 @@ fn machine(state: MachineState) -> Seen {
         token: "t".into(),
         instance: Some("shop".parse().unwrap()),
         state,
+        reason: None,
         public_ip: (state == MachineState::Running).then_some(IP),
     })
 }

@@ -38,9 +38,11 @@ impl Ec2 {
         let result = self.build(&spec, &log).await;
         // The builder is of no use any more, the image only where it is complete.
         let cleared = self.clear(Some(spec.image), result.is_ok()).await;
-        let baked = result?;
-        cleared?;
-        Ok(baked)
+        if let Err(error) = cleared {
+            // The next `prepare` ends it.
+            tracing::warn!(error = &error as &dyn std::error::Error, "what a bake left was not ended");
+        }
+        result
     }
 
     async fn build(&self, spec: &BakeSpec, log: &mpsc::Sender<Vec<u8>>) -> Result<Baked, CloudError> {

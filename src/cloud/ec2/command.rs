@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_ssm::{
+    config::{http::HttpResponse, retry::RetryConfig},
     error::{ProvideErrorMetadata, SdkError},
     types::{CommandInvocationStatus as Status, InstanceInformationStringFilter, PingStatus},
 };
@@ -26,7 +27,7 @@ const DELIVERY: i32 = 30;
 /// Seconds that the command itself may take: it only starts the script.
 const EXECUTION: &str = "60";
 /// How often it is asked what came of a command, a second apart.
-const LOOKS: u32 = 100;
+const LOOKS: u32 = 40;
 
 impl Ec2 {
     /// Starts a script as root on a running machine, as a unit of its own that outlives us.
@@ -45,7 +46,9 @@ impl Ec2 {
             .timeout_seconds(DELIVERY)
             .parameters("commands", vec![detached::command(job, script)])
             .parameters("executionTimeout", vec![EXECUTION.to_owned()]);
-        let answer = match call.send().await {
+        // A repetition would be a second command.
+        let once = aws_sdk_ssm::config::Builder::new().retry_config(RetryConfig::disabled());
+        let answer = match call.customize().config_override(once).send().await {
             Ok(answer) => answer,
             Err(error) if code(&error) == Some("InvalidInstanceId") => {
                 return Err(self.out_of_reach(id).await);
@@ -72,6 +75,9 @@ impl Ec2 {
             };
             match told.status() {
                 Some(Status::Success) => return Ok(()),
+                // -1: the machine has not taken it.
+                // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html
+                Some(Status::Failed) if told.response_code() == -1 => return Err(self.out_of_reach(id).await),
                 Some(Status::Failed) => {
                     let said = last_words(told.standard_error_content(), told.standard_output_content());
                     return Err(CloudError::never(format!("The machine could not start the script: {said}")));
@@ -113,10 +119,9 @@ impl Ec2 {
         ))
     }
 
-    fn explain_ssm<E, R>(&self, operation: &'static str, error: SdkError<E, R>) -> CloudError
+    fn explain_ssm<E>(&self, operation: &'static str, error: SdkError<E, HttpResponse>) -> CloudError
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
     {
         Asked { service: "ssm", operation, region: self.region() }.explain(error)
     }

@@ -4,7 +4,10 @@
 use std::{error::Error, sync::LazyLock};
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::{
+    config::http::HttpResponse,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+};
 use regex::Regex;
 
 use crate::cloud::{CloudError, Retry};
@@ -61,8 +64,11 @@ impl Asked<'_> {
                 self.operation
             )),
         };
-        // The error's own text names headers and bodies of the answer, never of what was sent.
-        told.because(DisplayErrorContext(error).to_string())
+        match error {
+            // It holds the whole answer, and some answers repeat what was sent.
+            SdkError::ResponseError(_) => told.because("the answer cannot be read"),
+            error => told.because(DisplayErrorContext(error).to_string()),
+        }
     }
 
     /// An error that the service itself answered with.
@@ -86,7 +92,8 @@ impl Asked<'_> {
             ),
             "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => CloudError::later(
                 "This site's credentials of AWS have expired. Its admin renews them; where they are an instance profile's, the server's clock may be wrong.",
-            ),
+            )
+            .for_certain(),
             "OptInRequired" | "PendingVerification" | "Blocked" => CloudError::never(format!(
                 "The AWS account cannot use this service yet: {}",
                 sentence(message)
@@ -97,7 +104,7 @@ impl Asked<'_> {
             | "RequestThrottled"
             | "EC2ThrottledException"
             | "ConcurrentTagAccess" => {
-                CloudError::later("AWS takes no more requests of this account for the moment.")
+                CloudError::later("AWS takes no more requests of this account for the moment.").for_certain()
             }
             "InsufficientInstanceCapacity"
             | "InsufficientHostCapacity"
@@ -190,7 +197,7 @@ fn elsewhere(code: &str, message: &str) -> CloudError {
         _ => "AWS has no machine of this type left where this site may launch it. Choose another instance type, or Try again later."
             .to_owned(),
     };
-    CloudError { retry: Retry::Elsewhere, sentence, cause: None }
+    CloudError { retry: Retry::Elsewhere, sentence, certain: true, cause: None }
 }
 
 fn no_type(region: &str) -> CloudError {

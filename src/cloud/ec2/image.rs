@@ -45,6 +45,9 @@ impl Ec2 {
     /// [`Retry::Never`](crate::cloud::Retry::Never) where it is not this site's, or AWS refuses.
     pub async fn delete_image(&self, id: &str) -> Result<(), CloudError> {
         let found = self.describe_images(vec![tags::filter("image-id", [id])]).await?;
+        if self.0.config.golden_ami.as_deref() == Some(id) {
+            return Err(CloudError::never("GOLDEN_AMI names this image: instances boot from it."));
+        }
         match found.first() {
             None => Ok(()),
             Some(image) if !self.is_ours(image.tags()) => Err(CloudError::never(format!(
@@ -101,6 +104,11 @@ impl Ec2 {
         match self.0.ec2.delete_snapshot().snapshot_id(id).send().await {
             Ok(_) => Ok(()),
             Err(error) if code(&error) == Some("InvalidSnapshot.NotFound") => Ok(()),
+            // Somebody has registered an image of it besides: it is theirs to keep.
+            Err(error) if code(&error) == Some("InvalidSnapshot.InUse") => {
+                tracing::warn!(snapshot = id, "a snapshot is kept, since another image has it");
+                Ok(())
+            }
             Err(error) => Err(self.explain("DeleteSnapshot", error)),
         }
     }

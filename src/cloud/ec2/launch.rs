@@ -47,7 +47,12 @@ impl Ec2 {
             Err(error) => error,
         };
         let Some(first) = before else { return Err(refusal) };
-        match self.of_token(&request.token).await?.as_ref().and_then(observe::machine) {
+        // Not being allowed to look says nothing of what there is.
+        let shown = self.of_token(&request.token).await.map_err(|error| CloudError {
+            retry: Retry::Later,
+            ..error
+        })?;
+        match shown.as_ref().and_then(observe::machine) {
             Some(machine) => Ok(machine),
             None if Timestamp::now() < first.plus_seconds(CONSISTENT) => {
                 Err(CloudError { retry: Retry::Later, ..refusal })

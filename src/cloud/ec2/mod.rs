@@ -1,8 +1,9 @@
 //! Machines on AWS EC2. Credentials, region and endpoint come from the usual chain of AWS.
 //!
 //! Every verb is one request or a few, and none keeps a record: what is there is read off the cloud by this
-//! site's tag, so that a verb may be cut short at any line and repeated. Requests that change something are
-//! never repeated by the SDK itself: whoever asked repeats the saved request, and owns the pauses.
+//! site's tag, so that a verb may be cut short at any line and repeated. Requests that are not the same when they
+//! are made twice (a launch, an allocation, an image, a reboot, a command) are never repeated by the SDK itself:
+//! whoever asked repeats the saved request, and owns the pauses.
 
 mod address;
 mod bake;
@@ -24,9 +25,8 @@ mod tags;
 use std::{sync::Arc, time::Duration};
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use tokio::sync::Mutex;
 
-use self::{limiter::Limiter, placement::Template, requests::Requests};
+use self::{limiter::Limiter, requests::Requests};
 use super::CloudError;
 use crate::domain::MachineType;
 
@@ -82,8 +82,6 @@ struct Inner {
     sts: aws_sdk_sts::Client,
     iam: aws_sdk_iam::Client,
     launches: Limiter,
-    /// The launch template of the settings, once it was looked up.
-    template: Mutex<Option<Template>>,
 }
 
 /// The clients and what they hold are AWS's own; the settings say what this is.
@@ -122,7 +120,6 @@ impl Ec2 {
             sts: aws_sdk_sts::Client::from_conf(sts),
             iam: aws_sdk_iam::Client::from_conf(iam),
             launches: Limiter::new(),
-            template: Mutex::default(),
         }))
     }
 

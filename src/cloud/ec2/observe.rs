@@ -3,12 +3,17 @@
 use std::{error::Error, net::IpAddr};
 
 use aws_sdk_ec2::{
+    config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     types::{Filter, Instance, InstanceStateName},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{Ec2, errors::Asked, tags};
+use super::{
+    Ec2,
+    errors::{Asked, code},
+    tags,
+};
 use crate::{
     cloud::{CloudError, Machine, MachineState},
     domain::InstanceId,
@@ -83,8 +88,9 @@ impl Ec2 {
     pub async fn console(&self, id: &InstanceId) -> Result<Vec<u8>, CloudError> {
         let ask = |latest| self.0.ec2.get_console_output().instance_id(id.as_str()).latest(latest).send();
         let answer = match ask(true).await {
-            // Other than Nitro's machines have no console as of now.
-            Err(SdkError::ServiceError(_)) => ask(false).await,
+            // Other than Nitro's machines have no console as of now, and a stopped one may have none.
+            Err(error) if code(&error) == Some("UnsupportedOperation") => ask(false).await,
+            Ok(answer) if answer.output().is_none_or(str::is_empty) => ask(false).await,
             answer => answer,
         };
         let text =
@@ -95,10 +101,9 @@ impl Ec2 {
     }
 
     /// An error of EC2 in people's words.
-    pub(super) fn explain<E, R>(&self, operation: &'static str, error: SdkError<E, R>) -> CloudError
+    pub(super) fn explain<E>(&self, operation: &'static str, error: SdkError<E, HttpResponse>) -> CloudError
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
     {
         Asked { service: "ec2", operation, region: self.region() }.explain(error)
     }
@@ -111,7 +116,10 @@ pub(super) fn machine(told: &Instance) -> Option<Machine> {
     let tag = |key| tags::value(told.tags(), key);
     let token = tag(tags::TOKEN).unwrap_or_default().to_owned();
     let instance = tag(tags::INSTANCE).and_then(|name| name.parse().ok());
-    Some(Machine { id, token, instance, state: state(told), public_ip })
+    // Why EC2 ended it by itself; what people ask for is no failure.
+    let reason = told.state_reason().filter(|why| why.code() != Some("Client.UserInitiatedShutdown"));
+    let reason = reason.and_then(|why| why.message()).map(str::to_owned);
+    Some(Machine { id, token, instance, state: state(told), reason, public_ip })
 }
 
 /// What a machine does. A state that EC2 may get later is taken for one on the way.

@@ -83,14 +83,12 @@ impl Ec2 {
         Ok(ids)
     }
 
-    /// The launch template of the settings, where there is one; looked up once.
+    /// The launch template of the settings as it is now, where there is one.
     pub(super) async fn find_template(&self) -> Result<Option<Template>, CloudError> {
-        let Some(named) = &self.0.config.launch_template else { return Ok(None) };
-        let mut known = self.0.template.lock().await;
-        if known.is_none() {
-            *known = Some(self.describe_template(named).await?);
+        match &self.0.config.launch_template {
+            Some(named) => self.describe_template(named).await.map(Some),
+            None => Ok(None),
         }
-        Ok(known.clone())
     }
 
     async fn describe_template(&self, named: &str) -> Result<Template, CloudError> {
@@ -116,10 +114,12 @@ impl Ec2 {
 impl Template {
     fn of(data: ResponseLaunchTemplateData) -> Self {
         let interface = data.network_interfaces.unwrap_or_default().into_iter().next();
+        let mut groups = data.security_group_ids.unwrap_or_default();
+        groups.extend(data.security_groups.unwrap_or_default());
         Self {
             image: data.image_id,
             subnet: interface.as_ref().and_then(|interface| interface.subnet_id.clone()),
-            groups: data.security_group_ids.unwrap_or_default(),
+            groups,
             interface_groups: interface.and_then(|interface| interface.groups),
             ..Self::default()
         }

@@ -29,8 +29,14 @@ impl Ec2 {
     /// # Errors
     /// Where EC2 refuses, or there is no such machine.
     pub async fn reboot(&self, id: &InstanceId) -> Result<(), CloudError> {
-        let answer = self.0.ec2.reboot_instances().instance_ids(id.as_str()).send().await;
-        answer.map(drop).map_err(|error| self.explain("RebootInstances", error))
+        let call = self.0.ec2.reboot_instances().instance_ids(id.as_str());
+        match call.customize().config_override(Self::once()).send().await {
+            Ok(_) => Ok(()),
+            Err(error) if code(&error) == Some("IncorrectInstanceState") => {
+                Err(CloudError::never("The machine is not running."))
+            }
+            Err(error) => Err(self.explain("RebootInstances", error)),
+        }
     }
 
     /// Asks for the end of a machine that carries this site's tag; one that is gone already is no error.
@@ -39,6 +45,9 @@ impl Ec2 {
     /// Where EC2 refuses, or the machine is not this site's.
     pub async fn terminate(&self, id: &InstanceId) -> Result<(), CloudError> {
         let found = self.describe(vec![tags::filter("instance-id", [id.as_str()])]).await?;
+        if found.first().is_some_and(is_gone) {
+            return Ok(());
+        }
         if let Some(machine) = found.first()
             && !self.is_ours(machine.tags())
         {

@@ -241,6 +241,7 @@ fn describe(place: &Place<'_>, id: &InstanceId, record: Record, look: &Look) -> 
         token: record.token,
         instance: Some(record.instance),
         state,
+        reason: None,
         public_ip: address.map(Into::into),
     })
 }
