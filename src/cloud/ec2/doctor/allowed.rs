@@ -103,11 +103,11 @@ impl Look<'_> {
             },
             "ssm:GetCommandInvocation" => {
                 // Of no command: it is allowed on everything or not at all.
-                let call =
-                    self.ec2.0.ssm.get_command_invocation().command_id(NO_COMMAND).instance_id(NO_MACHINE);
-                match self.answer(action, call.send().await) {
-                    Answer::Unclear(_) => Answer::Allowed,
-                    answer => answer,
+                let call = self.ec2.0.ssm.get_command_invocation();
+                let answer = call.command_id(NO_COMMAND).instance_id(NO_MACHINE).send().await;
+                match &answer {
+                    Err(error) if error.code().is_some_and(|code| NO_SUCH.contains(&code)) => Answer::Allowed,
+                    _ => self.answer(action, answer),
                 }
             }
             "ssm:DescribeInstanceInformation" => {
@@ -390,6 +390,9 @@ impl Look<'_> {
     }
 }
 
+/// What Systems Manager answers, once it is allowed, of a command that is not there.
+/// <https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html>
+const NO_SUCH: [&str; 3] = ["InvocationDoesNotExist", "InvalidCommandId", "InvalidInstanceId"];
 /// An id of the right form that no command has.
 const NO_COMMAND: &str = "00000000-0000-0000-0000-000000000000";
 /// An id of the right form that no machine has.
