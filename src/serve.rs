@@ -376,6 +376,20 @@ fn not_ready(store: &Store, reason: String) {
     }
 }
 
+/// Prepares a cloud that is the one that the site's machines are in, and no other.
+async fn prepare_here(cloud: &Cloud, store: &Store) -> Result<(), CloudError> {
+    let here = cloud.whereabouts().await?;
+    let there = store.whereabouts(&here).await;
+    let there =
+        there.map_err(|error| CloudError::later("The site cannot use its database.").because(error))?;
+    if there != here {
+        return Err(CloudError::never(format!(
+            "The site's machines are in {there}, and its settings lead to {here}: give it the account and the region that its machines are in, or terminate them first."
+        )));
+    }
+    cloud.prepare().await
+}
+
 /// Why machines in another place could never report to this site: then none is launched. Where addresses are mapped
 /// the machines are a test's, and may be here.
 fn unreachable_callback(config: &Config) -> Option<String> {
@@ -404,7 +418,7 @@ async fn prepare_cloud(
     loop {
         let prepared = tokio::select! {
             () = shutdown.cancelled() => return Ended::Asked("cloud"),
-            prepared = cloud.prepare() => prepared,
+            prepared = prepare_here(&cloud, &store) => prepared,
         };
         match prepared {
             Ok(()) => break,

@@ -220,6 +220,32 @@ impl Cloud {
         }
     }
 
+    /// The cloud with its account and region: what a listing is a listing of.
+    ///
+    /// # Errors
+    /// Where it cannot say.
+    pub async fn whereabouts(&self) -> Result<String, CloudError> {
+        match self {
+            Self::Local(_) => Ok("local".to_owned()),
+            #[cfg(feature = "ec2")]
+            Self::Ec2(ec2) => ec2.whereabouts().await,
+        }
+    }
+
+    /// Whether what it lists is the site's own only once it is ready: before that it may be another account's.
+    pub fn lists_when_ready(&self) -> bool {
+        self.name() != "local"
+    }
+
+    /// Seconds for which it must not show a machine before that is believed: one listing may lack what is there.
+    pub fn vanishes_after(&self) -> i64 {
+        match self {
+            Self::Local(_) => 0,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(_) => 60,
+        }
+    }
+
     /// Looks whether machines can run there, and tells what it finds as it comes. Machines and whoever works on them
     /// notice nothing. `git_hosts` are addresses that machines fetch repositories from; `site` says the process of a
     /// site that runs beside this one.
@@ -258,7 +284,7 @@ impl Cloud {
     }
 
     /// Launches a machine, or gives the one that this token launched already. `before` says when the same request was
-    /// sent first; none where it never was.
+    /// last sent without its being known what came of it; none where nothing can have come of it.
     ///
     /// # Errors
     /// [`Retry::Later`] where it is not known whether a machine came of it; repeat the same request.

@@ -58,10 +58,10 @@ impl Reconciler {
             Action::AwaitAnswer => return self.await_answer(work).await,
             Action::Start => return self.call(work, self.cloud.start(machine(work)?).await).await,
             Action::Reboot => return self.reboot(work).await,
-            Action::Stop => return self.call(work, self.cloud.stop(machine(work)?).await).await,
+            Action::Stop => return self.stop(work).await,
             Action::Terminate { gone } => return self.terminate(work, gone).await,
             Action::Gone(why) => return self.gone(work, &why).await,
-            Action::Lost(why) => self.store.machine_lost(row, &why).await?,
+            Action::Lost(why) => return self.lost(work, &why).await,
         }
         Ok(Next::Again)
     }
@@ -95,6 +95,8 @@ impl Reconciler {
                 log_refusal(work, &error);
                 let message = format!("No machine can be launched: {error}");
                 self.store.fail(row, &Failure { step: None, message }).await?;
+                // The image may be gone: it is looked at before somebody tries again.
+                self.baker.want();
                 return Ok(Next::Again);
             }
         };
@@ -118,7 +120,15 @@ impl Reconciler {
     async fn abandon(&self, work: &Work) -> Result<Next, StoreError> {
         let Some(attempt) = &work.attempt else { return Ok(Next::Again) };
         let made = match attempt.sent_at {
-            Some(sent_at) => self.cloud.abandon(&request(work, attempt)?, sent_at).await,
+            Some(sent_at) => {
+                // The question may be the request itself.
+                self.store.attempt_sent(&attempt.token).await?;
+                let made = self.cloud.abandon(&request(work, attempt)?, sent_at).await;
+                if made.as_ref().is_err_and(|error| error.certain) {
+                    self.store.attempt_unsent(&attempt.token, attempt.sent_at).await?;
+                }
+                made
+            }
             None => Ok(None),
         };
         match made {
@@ -136,7 +146,11 @@ impl Reconciler {
         let Some(attempt) = &work.attempt else { return Ok(Next::Again) };
         let request = request(work, attempt)?;
         self.store.attempt_sent(&attempt.token).await?;
-        match self.cloud.launch(&request, attempt.sent_at).await {
+        let launched = self.cloud.launch(&request, attempt.sent_at).await;
+        if launched.as_ref().is_err_and(|error| error.certain) {
+            self.store.attempt_unsent(&attempt.token, attempt.sent_at).await?;
+        }
+        match launched {
             Ok(machine) => {
                 self.metrics.launch(Launch::Launched);
                 self.store.attempt_launched(&attempt.token, &machine.id, machine.public_ip).await?;
@@ -317,7 +331,6 @@ impl Reconciler {
     /// The machine is gone: what it kept beside itself goes too.
     async fn gone(&self, work: &Work, why: &Failure) -> Result<Next, StoreError> {
         if let Some(attempt) = &work.attempt
-            && (attempt.address.is_some() || self.cloud.gives_addresses())
             && let Err(error) = self.cloud.release_addresses(&attempt.token).await
         {
             return self.patience(work, &error).await;
@@ -341,6 +354,33 @@ impl Reconciler {
                 Ok(Next::Again)
             }
             Err(error) => self.patience(work, &error).await,
+        }
+    }
+
+    /// The cloud never showed the machine, or undid its launch: should it come up after all it is to go again.
+    async fn lost(&self, work: &Work, why: &Failure) -> Result<Next, StoreError> {
+        let mut ended = self.cloud.terminate(machine(work)?).await;
+        if let (Ok(()), Some(attempt)) = (&ended, &work.attempt) {
+            ended = self.cloud.release_addresses(&attempt.token).await;
+        }
+        match ended {
+            Ok(()) => self.store.machine_lost(work.instance.row, why).await?,
+            Err(error) => return self.patience(work, &error).await,
+        }
+        Ok(Next::Again)
+    }
+
+    /// Stops the machine. One that the cloud does not stop goes on serving.
+    async fn stop(&self, work: &Work) -> Result<Next, StoreError> {
+        match self.cloud.stop(machine(work)?).await {
+            Err(error) if error.retry != Retry::Later && work.serving.is_some() => {
+                log_refusal(work, &error);
+                self.store.set_status(work.instance.row, Status::Live).await?;
+                let notice = format!("The machine was not stopped: {error}");
+                self.store.set_notice(work.instance.row, Some(&notice)).await?;
+                Ok(Next::Again)
+            }
+            done => self.call(work, done).await,
         }
     }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::images;
 use crate::{
-    cloud::{BakeSpec, Cloud, CloudError, GivenImage},
+    cloud::{BakeSpec, Cloud, CloudError, GivenImage, Retry},
     domain::{BakeStep, Image, ImageId, ImageState, Line, Mark, parse_line},
     metrics::Metrics,
     store::{BakedImage, Change, Store, StoreError},
@@ -23,6 +23,8 @@ use crate::{
 
 /// How long after a failed bake it is tried again by itself.
 const AFTER_FAILURE: Duration = Duration::from_secs(600);
+/// How long after the cloud asked for patience it is asked again.
+const AFTER_PATIENCE: Duration = Duration::from_secs(30);
 /// Pieces of a bake's log that may wait to be stored.
 const LOG_PIECES: usize = 64;
 
@@ -92,7 +94,7 @@ impl Baker {
                 () = shutdown.cancelled() => return,
                 () = self.wanted.notified() => {}
                 () = self.asked(&mut changes) => {}
-                () = tokio::time::sleep(AFTER_FAILURE), if result.is_err() => {}
+                () = tokio::time::sleep(pause(&result)), if result.is_err() => {}
             }
         }
     }
@@ -182,6 +184,10 @@ impl Baker {
 
     /// Records why no bake can even begin, so that people see it; in one record, not one for every try.
     async fn record(&self, error: &CloudError) -> Result<(), StoreError> {
+        if error.retry == Retry::Later {
+            // It may pass: what waits for an image is not failed by it.
+            return Ok(());
+        }
         if let Some(image) = self.store.newest_image().await?
             && image.state == ImageState::Failed
             && image.error.as_deref() == Some(&error.sentence)
@@ -237,6 +243,14 @@ impl Baker {
         let Some(index) = BakeStep::ALL.iter().position(|step| step.name() == name) else { return Ok(()) };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         self.store.image_reached(id, number(index + 1), number(BakeStep::ALL.len()), name).await
+    }
+}
+
+/// How long a failure lasts before it is tried again by itself.
+fn pause(result: &Result<(), BakeError>) -> Duration {
+    match result {
+        Err(BakeError::Cloud(error)) if error.retry == Retry::Later => AFTER_PATIENCE,
+        _ => AFTER_FAILURE,
     }
 }
 

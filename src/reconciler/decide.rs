@@ -232,6 +232,14 @@ fn follow_machine(work: &Work, seen: &Seen, around: &Around) -> Option<Action> {
         Seen::Nothing => {
             Some(Action::Gone(failure("The machine is gone: it was terminated outside this site.")))
         }
+        Seen::Machine(Machine { state: MachineState::Terminated, reason: Some(reason), .. })
+            if work.instance.status == Status::Booting && never_heard(work) =>
+        {
+            let message = format!(
+                "The cloud ended the machine before it was up: {reason}. Choose Try again once that is cured."
+            );
+            Some(Action::Lost(failure(&message)))
+        }
         Seen::Machine(machine) if machine.state == MachineState::Terminated => {
             Some(Action::Gone(failure("The machine is gone: it was terminated outside this site.")))
         }

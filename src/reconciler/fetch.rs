@@ -171,7 +171,8 @@ impl Fetcher {
                 FetchAction::Wait => {}
                 FetchAction::Send => {
                     if !self.send(fetch, &instance).await? {
-                        later = Next::After(FIRST_PAUSE);
+                        // A cloud that is asked over a network is not asked every second.
+                        later = Next::After(FIRST_PAUSE.max(self.cloud.pace().between * 2));
                     }
                 }
                 FetchAction::Fail(why) => {
@@ -275,6 +276,7 @@ mod tests {
             token: "t".into(),
             instance: Some(instance.name),
             state,
+            reason: None,
             public_ip: None,
         })
     }

@@ -85,6 +85,8 @@ pub struct Reconciler {
     /// Deployments whose script this process has started; after a restart it is started once more,
     /// and the script refuses.
     sent: Arc<Mutex<HashSet<DeploymentId>>>,
+    /// Since when listings do not show the machine of an instance.
+    missing: Arc<Mutex<HashMap<RowId, Timestamp>>>,
     /// How often in a row the cloud asked for patience with an instance.
     retries: Arc<Mutex<HashMap<RowId, u32>>>,
 }
@@ -112,6 +114,7 @@ impl Reconciler {
             metrics: Metrics::new(),
             started_at: Timestamp::now(),
             sent: Arc::default(),
+            missing: Arc::default(),
             retries: Arc::default(),
         })
     }
@@ -142,7 +145,8 @@ impl Reconciler {
                         self.want_all_at_once(&mut queue).await;
                     }
                     Ok(
-                        Change::ImageLog(_)
+                        Change::Notice(_)
+                        | Change::ImageLog(_)
                         | Change::Sessions
                         | Change::Fetch(_)
                         | Change::Orphans
@@ -193,10 +197,11 @@ impl Reconciler {
     pub async fn step(&self, row: RowId) -> Result<Next, StoreError> {
         let Some(work) = self.store.work(row).await? else { return Ok(Next::Idle) };
         let seen = match &work.instance.instance_id {
+            Some(_) if self.cloud.lists_when_ready() && !self.store.readiness().is_ready() => Seen::Unknown,
             Some(id) => self.fleet.see(id, self.needed_since(&work)).await,
             None => Seen::Unknown,
         };
-        let seen = if seen == Seen::Nothing && self.may_still_appear(&work) { Seen::Unknown } else { seen };
+        let seen = self.believed(&work, seen).await;
         let around = Around {
             now: Timestamp::now(),
             started_at: self.started_at,
@@ -215,6 +220,25 @@ impl Reconciler {
     /// last tick: what a machine does by itself is seen once a tick.
     fn needed_since(&self, work: &crate::store::Work) -> Timestamp {
         work.instance.status_since.max(a_tick_ago(&self.cloud))
+    }
+
+    /// What is seen, but that a machine which is not shown is believed to be gone only after a while.
+    async fn believed(&self, work: &crate::store::Work, seen: Seen) -> Seen {
+        let mut missing = self.missing.lock().await;
+        if seen != Seen::Nothing {
+            if matches!(seen, Seen::Machine(_)) {
+                missing.remove(&work.instance.row);
+            }
+            return seen;
+        }
+        let now = Timestamp::now();
+        let since = *missing.entry(work.instance.row).or_insert(now);
+        let believed = now >= since.plus_seconds(self.cloud.vanishes_after()) && !self.may_still_appear(work);
+        if believed {
+            missing.remove(&work.instance.row);
+            return Seen::Nothing;
+        }
+        Seen::Unknown
     }
 
     /// Whether the machine was launched so lately that the cloud's listings need not show it yet.

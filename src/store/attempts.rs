@@ -15,7 +15,8 @@ pub struct Attempt {
     pub token: String,
     /// The complete request as JSON, so that a repetition sends identical bytes.
     pub request: String,
-    /// When the request was first sent; none where it never was, and nothing can have come of it.
+    /// When the request was last sent of those sendings of which it is not known what came of them; none where nothing
+    /// can have come of it.
     pub sent_at: Option<Timestamp>,
     /// The machine, once the cloud has given its id.
     pub instance_id: Option<InstanceId>,
@@ -116,13 +117,25 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that an attempt's request is about to be sent.
+    /// Notes that an attempt's request is about to be sent, the first time or again.
     ///
     /// # Errors
     /// Where the database fails.
     pub async fn attempt_sent(&self, token: &str) -> Result<(), StoreError> {
         let now = Timestamp::now().0;
-        sqlx::query!("UPDATE attempts SET sent_at = coalesce(sent_at, $2) WHERE token = $1", token, now)
+        sqlx::query!("UPDATE attempts SET sent_at = $2 WHERE token = $1", token, now)
+            .execute(&mut *self.writer.statement().await?)
+            .await?;
+        Ok(())
+    }
+
+    /// Notes that nothing came of an attempt's last request: what is not known is what came of the one before it.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn attempt_unsent(&self, token: &str, before: Option<Timestamp>) -> Result<(), StoreError> {
+        let before = before.map(|at| at.0);
+        sqlx::query!("UPDATE attempts SET sent_at = $2 WHERE token = $1 AND state = 'open'", token, before)
             .execute(&mut *self.writer.statement().await?)
             .await?;
         Ok(())

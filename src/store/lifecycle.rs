@@ -333,7 +333,7 @@ impl Store {
         .execute(&mut *self.writer.statement().await?)
         .await?;
         if done.rows_affected() > 0 {
-            self.tell(Change::Instance(instance));
+            self.tell(Change::Notice(instance));
         }
         Ok(())
     }

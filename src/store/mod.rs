@@ -60,6 +60,8 @@ use crate::domain::{ImageId, Readiness, RowId};
 pub enum Change {
     /// An instance, or one of its deployments.
     Instance(RowId),
+    /// What the owner of an instance should know, and nothing else of it: nothing follows from that.
+    Notice(RowId),
     /// A golden image.
     Image(ImageId),
     /// The log of a bake, which has grown.
@@ -172,6 +174,26 @@ impl Store {
         let row = sqlx::query!("SELECT site FROM site WHERE id = 1").fetch_one(&mut *tx).await?;
         tx.commit().await?;
         Ok(row.site)
+    }
+
+    /// Where the site's machines are: what was noted, or `here` where nothing was, or no machine is left there.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn whereabouts(&self, here: &str) -> Result<String, StoreError> {
+        let mut tx = self.begin().await?;
+        let row = sqlx::query!(
+            r#"UPDATE site SET whereabouts = CASE
+                 WHEN whereabouts IS NULL THEN $1
+                 WHEN EXISTS (SELECT 1 FROM attempts WHERE state IN ('open', 'launched')) THEN whereabouts
+                 ELSE $1 END
+             WHERE id = 1 RETURNING whereabouts AS "whereabouts!""#,
+            here
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(row.whereabouts)
     }
 
     /// The random id of the database at `url` where there is one already: nothing is made, and no schema changed.

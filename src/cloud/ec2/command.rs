@@ -77,7 +77,9 @@ impl Ec2 {
                 Some(Status::Success) => return Ok(()),
                 // -1: the machine has not taken it.
                 // https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetCommandInvocation.html
-                Some(Status::Failed) if told.response_code() == -1 => return Err(self.out_of_reach(id).await),
+                Some(Status::Failed) if told.response_code() == -1 => {
+                    return Err(self.out_of_reach(id).await);
+                }
                 Some(Status::Failed) => {
                     let said = last_words(told.standard_error_content(), told.standard_output_content());
                     return Err(CloudError::never(format!("The machine could not start the script: {said}")));

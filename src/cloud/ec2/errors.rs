@@ -38,16 +38,23 @@ pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option
 
 impl Asked<'_> {
     /// An error of the SDK in people's words. Whatever is not known to be a refusal may have gone through.
-    pub fn explain<E, R>(self, error: SdkError<E, R>) -> CloudError
+    pub fn explain<E>(self, error: SdkError<E, HttpResponse>) -> CloudError
     where
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
     {
         let told = match &error {
-            SdkError::ServiceError(answer) => self.answered(
-                answer.err().code().unwrap_or_default(),
-                answer.err().message().unwrap_or_default(),
-            ),
+            SdkError::ServiceError(answer) => {
+                let (code, message) = (answer.err().code(), answer.err().message());
+                let told = self.answered(code.unwrap_or_default(), message.unwrap_or_default());
+                let status = answer.raw().status().as_u16();
+                // What fails by itself, or has no time, may have gone through, whatever it calls that.
+                let unsure = status >= 500 || matches!(status, 408 | 429);
+                if unsure && told.retry == Retry::Never {
+                    CloudError::later("AWS has a failure of its own.")
+                } else {
+                    told
+                }
+            }
             SdkError::TimeoutError(_) => {
                 CloudError::later(format!("AWS did not answer {} in time.", self.operation))
             }

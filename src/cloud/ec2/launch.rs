@@ -25,7 +25,7 @@ const SETTLED: i64 = 3600;
 
 impl Ec2 {
     /// Launches a machine, or gives the one that this token launched already. `before` says when the same request
-    /// was sent first.
+    /// was last sent, where it is not known what came of that.
     ///
     /// # Errors
     /// [`Retry::Later`] where it is not known whether a machine came of it: repeat the same request. A refusal of a
@@ -46,15 +46,15 @@ impl Ec2 {
             Err(error) if error.retry == Retry::Later => return Err(error),
             Err(error) => error,
         };
-        let Some(first) = before else { return Err(refusal) };
+        let Some(last) = before else { return Err(refusal) };
         // Not being allowed to look says nothing of what there is.
-        let shown = self.of_token(&request.token).await.map_err(|error| CloudError {
-            retry: Retry::Later,
-            ..error
-        })?;
+        let shown = self
+            .of_token(&request.token)
+            .await
+            .map_err(|error| CloudError { retry: Retry::Later, ..error })?;
         match shown.as_ref().and_then(observe::machine) {
             Some(machine) => Ok(machine),
-            None if Timestamp::now() < first.plus_seconds(CONSISTENT) => {
+            None if Timestamp::now() < last.plus_seconds(CONSISTENT) => {
                 Err(CloudError { retry: Retry::Later, ..refusal })
             }
             None => Err(refusal),

@@ -26,7 +26,7 @@ use std::{sync::Arc, time::Duration};
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
-use self::{limiter::Limiter, requests::Requests};
+use self::{errors::Asked, limiter::Limiter, requests::Requests};
 use super::CloudError;
 use crate::domain::MachineType;
 
@@ -136,6 +136,16 @@ impl Ec2 {
         }
         self.find_template().await?;
         self.clear_bakes().await
+    }
+
+    /// The account and the region that are asked.
+    ///
+    /// # Errors
+    /// Where AWS cannot say.
+    pub async fn whereabouts(&self) -> Result<String, CloudError> {
+        let asked = Asked { service: "sts", operation: "GetCallerIdentity", region: self.region() };
+        let answer = self.0.sts.get_caller_identity().send().await.map_err(|error| asked.explain(error))?;
+        Ok(format!("ec2 account {} region {}", answer.account().unwrap_or("unknown"), self.region()))
     }
 
     /// The settings of a request that changes something: it is sent once, and whoever asked repeats it.

@@ -4,7 +4,7 @@ use aws_sdk_ec2::types::ResponseLaunchTemplateData;
 
 use super::{Ec2, tags};
 use crate::{
-    cloud::{CloudError, Placement, Retry},
+    cloud::{CloudError, Placement},
     domain::MachineType,
 };
 
@@ -129,11 +129,7 @@ impl Template {
 /// Every subnet was tried.
 fn no_room(tried: usize) -> CloudError {
     let zones = if tried == 1 { "the one subnet".to_owned() } else { format!("any of {tried} subnets") };
-    CloudError {
-        retry: Retry::Never,
-        sentence: format!(
-            "AWS has no room for this instance type in {zones} that machines may run in. Choose another instance type, or Try again later; the site's admin may add a subnet of another zone to SUBNET_IDS."
-        ),
-        cause: None,
-    }
+    CloudError::never(format!(
+        "AWS has no room for this instance type in {zones} that machines may run in. Choose another instance type, or Try again later; the site's admin may add a subnet of another zone to SUBNET_IDS."
+    ))
 }

@@ -232,7 +232,8 @@ impl Live {
         loop {
             let row = self.row;
             let concerns = |change| {
-                matches!(change, Change::Image(_) | Change::Readiness) || change == Change::Instance(row)
+                let own = [Change::Instance(row), Change::Notice(row)].contains(&change);
+                own || matches!(change, Change::Image(_) | Change::Readiness)
             };
             match self.pulse.wait(concerns).await {
                 Wake::Look => {}

@@ -70,7 +70,14 @@ impl Live {
     async fn next(&mut self) -> Option<Event> {
         while !self.over {
             let shown = |change| {
-                matches!(change, Change::Instance(_) | Change::Image(_) | Change::Readiness | Change::Orphans)
+                matches!(
+                    change,
+                    Change::Instance(_)
+                        | Change::Notice(_)
+                        | Change::Image(_)
+                        | Change::Readiness
+                        | Change::Orphans
+                )
             };
             match self.pulse.wait(shown).await {
                 Wake::Look => {}

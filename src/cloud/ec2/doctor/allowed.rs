@@ -3,6 +3,7 @@
 //! where it has nothing yet, IAM is asked to simulate it; and where that is not allowed either, it is not known.
 
 use aws_sdk_ec2::{
+    config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     types::{DomainType, LocationType, ResourceType, Tag},
 };
@@ -278,10 +279,9 @@ impl Look<'_> {
     }
 
     /// What AWS's answer says of a permission.
-    fn answer<T, E, R>(&self, action: &str, answer: Result<T, SdkError<E, R>>) -> Answer
+    fn answer<T, E>(&self, action: &str, answer: Result<T, SdkError<E, HttpResponse>>) -> Answer
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
     {
         let Err(error) = answer else { return Answer::Allowed };
         if error.code() == Some("DryRunOperation") {

@@ -128,15 +128,14 @@ impl Look<'_> {
     }
 
     /// An error of another service than EC2 in people's words.
-    fn explain<E, R>(
+    fn explain<E>(
         &self,
         service: &'static str,
         operation: &'static str,
-        error: SdkError<E, R>,
+        error: SdkError<E, aws_sdk_ec2::config::http::HttpResponse>,
     ) -> CloudError
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
-        R: std::fmt::Debug + Send + Sync + 'static,
     {
         Asked { service, operation, region: self.ec2.region() }.explain(error)
     }
