@@ -140,6 +140,8 @@ async fn give_things(client: &aws_sdk_ec2::Client, image: &str) {
     let disks = found.images()[0].block_device_mappings().to_vec();
     let snapshot = disks.iter().find_map(|disk| disk.ebs()?.snapshot_id()).unwrap();
     client.create_tags().resources(image).resources(snapshot).tags(tag).send().await.unwrap();
+    let volume = client.create_volume().availability_zone(format!("{}a", moto::REGION)).size(8);
+    volume.tag_specifications(our_tags(ResourceType::Volume)).send().await.unwrap();
     let machine = client.run_instances().image_id(image).min_count(1).max_count(1);
     let machine = machine.tag_specifications(our_tags(ResourceType::Instance)).send().await.unwrap();
     let machine = machine.instances()[0].instance_id().unwrap().to_owned();
@@ -201,6 +203,7 @@ async fn the_policy_is_enough_and_each_missing_permission_is_named() {
                 "ec2:TerminateInstances",
                 "ec2:GetConsoleOutput",
                 "ec2:DeleteSnapshot",
+                "ec2:DeleteVolume",
                 "ec2:AllocateAddress",
                 "ec2:DisassociateAddress",
             ],
@@ -210,6 +213,7 @@ async fn the_policy_is_enough_and_each_missing_permission_is_named() {
                 "bad  not allowed ec2:TerminateInstances.",
                 "bad  not allowed ec2:GetConsoleOutput.",
                 "warn not allowed ec2:DeleteSnapshot: ",
+                "warn not allowed ec2:DeleteVolume: ",
                 "bad  not allowed ec2:AllocateAddress.",
                 "bad  not allowed ec2:DisassociateAddress.",
             ],

@@ -26,6 +26,7 @@ struct Things {
     machine: Option<String>,
     image: Option<String>,
     snapshot: Option<String>,
+    volume: Option<String>,
     /// The id of an Elastic IP.
     address: Option<String>,
     /// The id of one's association with a machine.
@@ -117,6 +118,10 @@ impl Look<'_> {
             "ec2:CreateTags" | "ec2:DeregisterImage" | "ec2:DeleteSnapshot" => {
                 self.ask_of_images(action, things).await
             }
+            "ec2:DeleteVolume" => {
+                let Some(id) = &things.volume else { return Answer::Untried };
+                self.answer(action, ec2.delete_volume().volume_id(id).dry_run(true).send().await)
+            }
             "ec2:AssociateAddress" | "ec2:DisassociateAddress" | "ec2:ReleaseAddress" => {
                 self.ask_of_addresses(action, things).await
             }
@@ -143,6 +148,9 @@ impl Look<'_> {
                 action,
                 ec2.describe_snapshots().owner_ids("self").filters(ours()).dry_run(true).send().await,
             ),
+            "ec2:DescribeVolumes" => {
+                self.answer(action, ec2.describe_volumes().filters(ours()).dry_run(true).send().await)
+            }
             "ec2:DescribeSubnets" => self.answer(action, ec2.describe_subnets().dry_run(true).send().await),
             "ec2:DescribeLaunchTemplateVersions" => match self.ec2.find_template().await {
                 Err(error) if is_denied(&error) => Answer::Denied,
@@ -314,12 +322,15 @@ impl Look<'_> {
         let image = self.ec2.describe_images(vec![ours()]).await.unwrap_or_default();
         let snapshots = ec2.describe_snapshots().owner_ids("self").filters(ours()).send().await;
         let snapshot = snapshots.ok().and_then(|found| found.snapshots?.into_iter().next()?.snapshot_id);
+        let volumes = ec2.describe_volumes().filters(ours()).send().await;
+        let volume = volumes.ok().and_then(|found| found.volumes?.into_iter().next()?.volume_id);
         let addresses = ec2.describe_addresses().filters(ours()).send().await;
         let addresses = addresses.ok().and_then(|found| found.addresses).unwrap_or_default();
         Things {
             machine: machine.into_iter().find_map(|machine| machine.instance_id),
             image: image.into_iter().find_map(|image| image.image_id),
             snapshot,
+            volume,
             address: addresses.iter().find_map(|address| address.allocation_id.clone()),
             association: addresses.into_iter().find_map(|address| address.association_id),
         }

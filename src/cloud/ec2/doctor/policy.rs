@@ -19,6 +19,7 @@ pub(super) const ACTIONS: &[(&str, Need)] = &[
     ("ec2:DescribeImages", Need::Machines),
     ("ec2:DescribeSnapshots", Need::Machines),
     ("ec2:DescribeSubnets", Need::Machines),
+    ("ec2:DescribeVolumes", Need::Part("disks that no record knows are not found, and cost")),
     ("ec2:DescribeLaunchTemplateVersions", Need::Part("no launch template can be used")),
     ("ec2:DescribeAddresses", Need::Addresses),
     ("ec2:DescribeSecurityGroups", Need::Part(LOOK)),
@@ -37,6 +38,7 @@ pub(super) const ACTIONS: &[(&str, Need)] = &[
     ("ec2:CreateImage", Need::Machines),
     ("ec2:DeregisterImage", Need::Part("old golden images stay, and cost")),
     ("ec2:DeleteSnapshot", Need::Part("the disks of old golden images stay, and cost")),
+    ("ec2:DeleteVolume", Need::Part("disks that no record knows cannot be deleted")),
     ("ec2:AllocateAddress", Need::Addresses),
     ("ec2:AssociateAddress", Need::Addresses),
     ("ec2:DisassociateAddress", Need::Addresses),
@@ -56,13 +58,15 @@ pub(super) enum Kind {
     Instance,
     Image,
     Snapshot,
+    Volume,
     Address,
     Document,
 }
 
 impl Kind {
     /// Every one.
-    pub const ALL: [Self; 5] = [Self::Instance, Self::Image, Self::Snapshot, Self::Address, Self::Document];
+    pub const ALL: [Self; 6] =
+        [Self::Instance, Self::Image, Self::Snapshot, Self::Volume, Self::Address, Self::Document];
 
     /// On what an action is allowed, where it changes what is there.
     pub fn of(action: &str) -> &'static [Self] {
@@ -70,6 +74,7 @@ impl Kind {
             "ec2:CreateImage" => &[Self::Instance, Self::Image, Self::Snapshot],
             "ec2:CreateTags" | "ec2:DeregisterImage" => &[Self::Image],
             "ec2:DeleteSnapshot" => &[Self::Snapshot],
+            "ec2:DeleteVolume" => &[Self::Volume],
             "ec2:AssociateAddress" => &[Self::Address, Self::Instance],
             "ec2:DisassociateAddress" | "ec2:ReleaseAddress" => &[Self::Address],
             "ssm:SendCommand" => &[Self::Instance, Self::Document],
@@ -83,6 +88,7 @@ impl Kind {
             Self::Instance => ("ec2", account, "instance/i-0123456789abcdef0"),
             Self::Image => ("ec2", "", "image/ami-0123456789abcdef0"),
             Self::Snapshot => ("ec2", "", "snapshot/snap-0123456789abcdef0"),
+            Self::Volume => ("ec2", account, "volume/vol-0123456789abcdef0"),
             Self::Address => ("ec2", account, "elastic-ip/eipalloc-0123456789abcdef0"),
             Self::Document => ("ssm", "", "document/AWS-RunShellScript"),
         };
