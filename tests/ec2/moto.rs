@@ -67,8 +67,9 @@ pub fn start() -> String {
         assert!(begun.elapsed() < START, "moto does not listen");
         std::thread::sleep(Duration::from_millis(20));
     }
-    // The other end of its standard input is held for as long as this process lives.
+    // The other end of its standard input is held for as long as this process lives, and the child with it.
     std::mem::forget(child.stdin.take());
+    std::mem::forget(child);
     format!("http://127.0.0.1:{port}")
 }
 

@@ -42,12 +42,15 @@ pub struct Command {
     left: u32,
 }
 
+/// How a script ends, by the machine's id and the script.
+pub type Ends = dyn Fn(&str, &str) -> Ending + Send;
+
 /// What Systems Manager knows and how it answers.
 pub struct Ssm {
     /// The machines whose agent is known, and its state: `Online`, `ConnectionLost`.
     pub agents: BTreeMap<String, &'static str>,
     /// How scripts end.
-    pub ending: Box<dyn Fn(&str, &str) -> Ending + Send>,
+    pub ending: Box<Ends>,
     /// How often a command is asked for until it has ended; the first time it is not there yet.
     pub takes: u32,
     /// Ids and commands, in their order.
