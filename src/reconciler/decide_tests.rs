@@ -453,6 +453,19 @@ fn what_the_cloud_never_shows_has_failed_and_what_it_showed_is_gone() {
 }
 
 #[test]
+fn a_launch_that_the_cloud_undid_has_failed_in_its_words() {
+    let booting =
+        Work { running: Some(running("")), attempt: Some(attempt(true, true)), ..work(Status::Booting) };
+    let Seen::Machine(there) = machine(MachineState::Terminated) else { unreachable!() };
+    let undone =
+        Seen::Machine(Machine { reason: Some("Client.VolumeLimitExceeded".into()), ..there.clone() });
+    let Action::Lost(failure) = decide(&booting, &undone, &after(1)) else { panic!() };
+    assert!(failure.message.contains("Client.VolumeLimitExceeded"), "{failure:?}");
+    assert!(matches!(decide(&booting, &Seen::Machine(there), &after(1)), Action::Gone(_)), "a person did it");
+    assert!(matches!(decide(&work(Status::Live), &undone, &after(1)), Action::Gone(_)), "it was up");
+}
+
+#[test]
 fn a_running_machine_without_a_public_ip_has_failed_after_a_while() {
     let mut booting = Work { running: Some(running("")), ..work(Status::Booting) };
     booting.instance.public_ip = None;

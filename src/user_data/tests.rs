@@ -301,7 +301,7 @@ answers[:] = [data + b" "]
 assert "was upgraded" in failing(m["programs"], "7", digest)
 answers[:] = [refused(401)]
 assert "programs of this deployment: HTTP Error 401" in failing(m["programs"], "7", digest)
-answers[:] = [OSError("down")] * 5
+answers[:] = [OSError("down")] * len(m["WAITS"])
 assert "does not give the environment: down" in failing(m["environment"], "7")
 assert (written, answers) == ({}, []), (written, answers)
 

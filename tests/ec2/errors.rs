@@ -193,7 +193,7 @@ async fn a_site_that_does_not_reach_aws_says_so_and_loses_nothing() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut world = World::start_with(&[("AWS_ENDPOINT_URL", &format!("http://{closed}"))]).await;
     world.deploy("shop").await;
-    says(&world, "does not reach EC2").await;
+    says(&world, "This site does not reach").await;
     world.site.kill();
     let proxy = world.proxy.url.clone();
     world.site.restart_with(&[("AWS_ENDPOINT_URL", &proxy)]).await;

@@ -89,7 +89,7 @@ async fn a_form_becomes_one_machine_with_all_that_was_asked_for() {
     assert_eq!(call.param("InstanceType"), "t3.small");
     assert_eq!(call.param("KeyName"), crate::account::NAME);
     assert_eq!(call.param("IamInstanceProfile.Name"), crate::account::NAME);
-    assert_eq!(call.list("NetworkInterface.1.SecurityGroupId"), [world.account.group.clone()]);
+    assert_eq!(call.list("NetworkInterface.1.SecurityGroupId"), std::slice::from_ref(&world.account.group));
     assert_eq!(call.param("NetworkInterface.1.AssociatePublicIpAddress"), "true");
 }
 
@@ -130,11 +130,15 @@ async fn an_instance_is_stopped_started_rebooted_and_terminated_and_each_is_seen
     let ip = world.account.machine(&id).await.public_ip_address.unwrap();
     assert_eq!(live["public_ip"], ip);
 
+    world.pages.answer(false);
     let rebooted = mira.post_from("/instances/shop", "/instances/shop/reboot", &[]).await;
     assert_eq!(rebooted.status, StatusCode::SEE_OTHER, "{}", rebooted.text);
-    let wanted =
-        || world.proxy.calls_of("RebootInstances").iter().any(|call| call.list("InstanceId") == [id.clone()]);
-    world.eventually("shop", |info| info["status"] == "live" && wanted()).await;
+    mira.until("shop", "starting", PATIENCE).await;
+    world.pages.answer(true);
+    mira.until("shop", "live", PATIENCE).await;
+    let reboots = world.proxy.calls_of("RebootInstances");
+    assert_eq!(reboots.len(), 1, "it is asked for once");
+    assert_eq!(reboots[0].list("InstanceId"), std::slice::from_ref(&id));
 
     world.proxy.forget_calls();
     mira.terminate("shop").await;
@@ -208,6 +212,14 @@ async fn an_elastic_ip_is_kept_through_a_stop_and_never_left_behind() {
     assert_eq!(address.instance_id(), Some(id.as_str()));
     assert_eq!(live["public_ip"], address.public_ip().unwrap());
     assert_eq!(tags(address.tags())["ec-deployer:instance"], "shop");
+    let stopped = world.mira.post_from("/instances/shop", "/instances/shop/stop", &[]).await;
+    assert_eq!(stopped.status, StatusCode::SEE_OTHER, "{}", stopped.text);
+    world.mira.until("shop", "stopped", PATIENCE).await;
+    assert_eq!(addresses().await.len(), 1, "it is kept");
+    let started = world.mira.post_from("/instances/shop", "/instances/shop/start", &[]).await;
+    assert_eq!(started.status, StatusCode::SEE_OTHER, "{}", started.text);
+    let live = world.mira.until("shop", "live", PATIENCE).await;
+    assert_eq!(live["public_ip"], address.public_ip().unwrap(), "the same as before");
     world.mira.terminate("shop").await;
     world.mira.until("shop", "terminated", PATIENCE).await;
     assert!(addresses().await.is_empty(), "it is given back");
