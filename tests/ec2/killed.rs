@@ -39,7 +39,9 @@ async fn kill_at(world: &mut World, point: Point, name: &str, round: u32) -> Opt
         Point::TokenSaved => {
             database.stop(Stop::BeforeSending).await;
             world.deploy(name).await;
+            let begun = std::time::Instant::now();
             while database.attempts(name).await.is_empty() {
+                assert!(begun.elapsed().as_secs() < PATIENCE, "no attempt was saved");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }
@@ -61,12 +63,14 @@ async fn kill_at(world: &mut World, point: Point, name: &str, round: u32) -> Opt
             let of = |call: &crate::proxy::call::Call| {
                 call.tags("instance").get("ec-deployer:instance").is_some_and(|instance| instance == name)
             };
+            let begun = std::time::Instant::now();
             while !world
                 .proxy
                 .calls_of("RunInstances")
                 .iter()
                 .any(|call| of(call) && call.status == Some(200))
             {
+                assert!(begun.elapsed().as_secs() < PATIENCE, "no launch was answered");
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         }

@@ -27,6 +27,7 @@ async fn the_log_has_no_credentials_and_no_user_data() {
     let data = world.account.user_data(&id).await;
     let machine = Machine::boot(&world.account, &id).await;
     let encoded = STANDARD.encode(&data);
+    let form = encoded.replace('+', "%2B").replace('/', "%2F");
     let token = machine.value("EC_TOKEN");
     for (what, secret) in [
         ("access key", ACCESS_KEY),
@@ -35,6 +36,7 @@ async fn the_log_has_no_credentials_and_no_user_data() {
         ("deployment's token", &token),
         // The first bytes are those of every gzip file.
         ("user data", &encoded[40..100]),
+        ("user data as forms send it", &form[40..100]),
         ("user data", &machine.script[200..260]),
         ("signature", "Signature="),
         ("signing key", "signing key"),

@@ -37,6 +37,9 @@ impl Fault {
     }
 }
 
+/// How long calls may take to come to a gate.
+const REACHED: std::time::Duration = std::time::Duration::from_secs(180);
+
 /// Where calls wait until a test lets them go on, or cuts them off.
 #[derive(Clone, Debug)]
 pub struct Gate {
@@ -58,7 +61,9 @@ impl Gate {
 
     /// Waits until so many calls have come to the gate.
     pub async fn reached(&self, calls: usize) {
-        self.waiting.subscribe().wait_for(|waiting| *waiting >= calls).await.unwrap();
+        let mut waiting = self.waiting.subscribe();
+        let reached = waiting.wait_for(|waiting| *waiting >= calls);
+        tokio::time::timeout(REACHED, reached).await.expect("the calls come").unwrap();
     }
 
     /// Lets all calls go on, those too that are to come.
