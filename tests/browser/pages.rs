@@ -250,7 +250,7 @@ pub const PAGES: &[Page] = &[
     page(Empty, Root, "/cloud", "There are none now"),
     page(Empty, Root, "/cloud", "Nobody has looked yet"),
     page(Busy, Root, "/cloud", "no record knows them"),
-    page(Busy, Root, "/instances", "in the cloud that no record knows"),
+    moving(Busy, Root, "/instances", "in the cloud that no record knows"),
     moving(Old, Root, "/cloud", "terminating"),
     page(Busy, Root, "/cloud/orphans/1/adopt", "which has no machine, gets this one"),
     page(Busy, Root, "/cloud/orphans/2/adopt", "It cannot be adopted now"),
