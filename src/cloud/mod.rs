@@ -87,7 +87,11 @@ impl Cloud {
 
     /// Whether what it lists is the site's own only once it is ready: before that it may be another account's.
     pub fn lists_when_ready(&self) -> bool {
-        self.name() != "local"
+        match self {
+            Self::Local(_) => false,
+            #[cfg(feature = "ec2")]
+            Self::Ec2(_) => true,
+        }
     }
 
     /// Seconds for which it must not show a machine before that is believed: one listing may lack what is there.
