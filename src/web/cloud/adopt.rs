@@ -11,7 +11,7 @@ use axum::{
 
 use super::{
     find,
-    orphans::{Row, rows},
+    orphans::{Row, row},
 };
 use crate::{
     domain::{HoldingKind, Orphan, OrphanWish, ServerName, Status, adopt_image, adopt_machine},
@@ -128,6 +128,6 @@ async fn answer(
     let description = format!("Confirm that {} is to be adopted.", orphan.holding.id);
     let mut shell = Shell::new(visit, title, description).await?;
     shell.section = Section::Cloud;
-    let cost = rows(&visit.site).await?.into_iter().find(|row| row.orphan.row == orphan.row);
-    page(status, &AdoptPage { shell, row: Row { cost: cost.and_then(|row| row.cost), orphan }, plan, asked })
+    let row = row(&visit.site, orphan).await?;
+    page(status, &AdoptPage { shell, row, plan, asked })
 }

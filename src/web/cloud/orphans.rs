@@ -133,6 +133,13 @@ pub async fn rows(site: &Site) -> Result<Vec<Row>, WebError> {
     Ok(orphans.iter().map(|orphan| Row { orphan: orphan.clone(), cost: cost(orphan) }).collect())
 }
 
+/// One orphan with what it costs.
+pub async fn row(site: &Site, orphan: Orphan) -> Result<Row, WebError> {
+    let orphans = site.store.orphans().await?;
+    let cost = site.settings.offer.as_ref().and_then(|offer| month_of(&orphan, &orphans, offer));
+    Ok(Row { orphan, cost })
+}
+
 /// What orphans cost a month, where anything is known of that.
 pub fn month(rows: &[Row]) -> Option<Cents> {
     let known: Vec<_> = rows.iter().filter_map(|row| row.cost).collect();

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::{
     find,
-    orphans::{Row, rows},
+    orphans::{Row, row},
 };
 use crate::{
     domain::{Holding, HoldingKind, Orphan, OrphanWish},
@@ -83,8 +83,7 @@ async fn form(
     let description = format!("Confirm that {} is to be terminated.", orphan.holding.id);
     let mut shell = Shell::new(visit, title, description).await?;
     shell.section = Section::Cloud;
-    let cost = rows(&visit.site).await?.into_iter().find(|row| row.orphan.row == orphan.row);
-    let row = Row { cost: cost.and_then(|row| row.cost), orphan };
+    let row = row(&visit.site, orphan).await?;
     let losses = losses(&row.orphan.holding);
     let stays = stays(row.orphan.holding.kind);
     page(status, &TerminatePage { shell, row, losses, stays, typed, wrong })
