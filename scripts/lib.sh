@@ -41,6 +41,11 @@ mark() {
   printf '%s::ec %s\n' "$EC_SECRET" "$*"
 }
 
+# Writes a mark with a text, cut to what one holds: `tell saw TEXT`, `tell repaired TEXT`, `tell warning TEXT`.
+tell() {
+  mark "$1 $(printf '%s' "${*:2}" | tr -cd '[:print:]' | cut -b -400)"
+}
+
 # Ends the log, whoever still holds its pipe, and waits until its last byte is in the file.
 end_log() {
   printf '%send\n' "$EC_SECRET"

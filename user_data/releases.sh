@@ -53,7 +53,7 @@ health() {
   reload_nginx
   as_app 120 python3 -IS "$EC_LIB/health.py" 80 "" 0 >/dev/null
   while IFS= read -r line; do
-    mark "saw $(printf '%s' "$line" | tr -cd '[:print:]' | cut -b -400)"
+    tell saw "$line"
   done <<<"$saw"
 }
 

@@ -20,6 +20,12 @@ packages() {
     libxml2-dev libxslt1-dev gettext git curl ca-certificates sqlite3 nftables util-linux
 }
 
+# The servers of the databases that projects name. Each runs only on a machine whose project wants it.
+databases() {
+  apt_get install --no-install-recommends postgresql mariadb-server
+  systemctl disable --now postgresql mariadb
+}
+
 nginx() {
   apt_get install --no-install-recommends nginx
   rm -f /etc/nginx/sites-enabled/default
@@ -143,7 +149,7 @@ install -d -m 755 "$EC_LOGS"
 unpack
 log_to "$EC_LOGS/image.log"
 trap on_exit EXIT
-for name in update packages nginx supervisor codedeploy ssm python cleanup; do
+for name in update packages databases nginx supervisor codedeploy ssm python cleanup; do
   step "$name"
 done
 mark "done"

@@ -13,6 +13,8 @@ pub enum BakeStep {
     Update,
     /// Install what projects need to build the packages they ask for.
     Packages,
+    /// Install PostgreSQL and MariaDB, stopped until a project wants one.
+    Databases,
     /// Install Nginx.
     Nginx,
     /// Install Supervisor.
@@ -29,10 +31,11 @@ pub enum BakeStep {
 
 impl BakeStep {
     /// Every step in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Base,
         Self::Update,
         Self::Packages,
+        Self::Databases,
         Self::Nginx,
         Self::Supervisor,
         Self::Codedeploy,
@@ -47,6 +50,7 @@ impl BakeStep {
             Self::Base => "base",
             Self::Update => "update",
             Self::Packages => "packages",
+            Self::Databases => "databases",
             Self::Nginx => "nginx",
             Self::Supervisor => "supervisor",
             Self::Codedeploy => "codedeploy",
@@ -62,6 +66,7 @@ impl BakeStep {
             Self::Base => "Make the base system",
             Self::Update => "Update and upgrade OS packages",
             Self::Packages => "Install python3-venv and what builds need",
+            Self::Databases => "Install PostgreSQL and MariaDB",
             Self::Nginx => "Install Nginx",
             Self::Supervisor => "Install Supervisor",
             Self::Codedeploy => "Install CodeDeploy (on EC2 only)",
@@ -74,9 +79,10 @@ impl BakeStep {
     /// Its usual share of a bake, in thousandths; what is left of them is the copy of the image at the end.
     fn share(self) -> u32 {
         match self {
-            Self::Base => 400,
-            Self::Update => 180,
-            Self::Packages => 150,
+            Self::Base => 350,
+            Self::Update => 150,
+            Self::Packages => 130,
+            Self::Databases => 120,
             Self::Nginx => 40,
             Self::Supervisor => 30,
             Self::Codedeploy => 10,

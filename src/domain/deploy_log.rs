@@ -19,6 +19,10 @@ pub enum Mark {
     Commit(CommitId),
     /// `::ec saw TEXT`: what the check of the site found, in a few words for its page.
     Saw(String),
+    /// `::ec repaired TEXT`: what was installed in place of what the project asks for, and why.
+    Repaired(String),
+    /// `::ec warning TEXT`: what its owner should know though it does not stop the deployment.
+    Warning(String),
     /// `::ec done`
     Done,
 }
@@ -39,8 +43,12 @@ pub fn parse_line(line: &str) -> Line<'_> {
 
 fn parse_mark(line: &str) -> Option<Mark> {
     let rest = line.strip_prefix("::ec ")?;
-    if let Some(text) = rest.strip_prefix("saw ") {
-        return Some(Mark::Saw(text.to_owned()));
+    let texts: [(&str, fn(String) -> Mark); 3] =
+        [("saw ", Mark::Saw), ("repaired ", Mark::Repaired), ("warning ", Mark::Warning)];
+    for (word, mark) in texts {
+        if let Some(text) = rest.strip_prefix(word) {
+            return Some(mark(text.to_owned()));
+        }
     }
     let words: Vec<_> = rest.split(' ').collect();
     match words[..] {
@@ -95,6 +103,10 @@ pub struct Report {
     steps: [StepState; Step::ALL.len()],
     commit: Option<CommitId>,
     saw: Vec<String>,
+    #[serde(default)]
+    repaired: Vec<String>,
+    #[serde(default)]
+    warnings: Vec<String>,
     done: bool,
     /// The last line, as far as it has come; a mark fits into [`Report::LINE`] bytes.
     unfinished: Vec<u8>,
@@ -108,6 +120,9 @@ impl Report {
 
     /// Most findings that are kept.
     const SAW: usize = 8;
+
+    /// Most repairs that are kept, and most warnings.
+    const TOLD: usize = 20;
 
     /// Takes the next bytes of the log.
     pub fn feed(&mut self, bytes: &[u8]) {
@@ -142,7 +157,9 @@ impl Report {
             Mark::Failed(name, code) => self.set(&name, StepState::Failed { code }),
             Mark::Commit(id) => self.commit = Some(id),
             Mark::Saw(text) if self.saw.len() < Self::SAW => self.saw.push(text),
-            Mark::Saw(_) => {}
+            Mark::Repaired(text) if self.repaired.len() < Self::TOLD => self.repaired.push(text),
+            Mark::Warning(text) if self.warnings.len() < Self::TOLD => self.warnings.push(text),
+            Mark::Saw(_) | Mark::Repaired(_) | Mark::Warning(_) => {}
             Mark::Done => self.done = true,
         }
     }
@@ -166,6 +183,16 @@ impl Report {
     /// What the check of the site found, in its order.
     pub fn saw(&self) -> &[String] {
         &self.saw
+    }
+
+    /// What was installed in place of what the project asks for, in the order of the repairs.
+    pub fn repaired(&self) -> &[String] {
+        &self.repaired
+    }
+
+    /// What the deployment found that its owner should know.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether the log says that the deployment is done and well.

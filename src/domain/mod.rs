@@ -5,6 +5,7 @@ mod address_rule;
 mod bake;
 mod deploy_log;
 mod deployment;
+pub mod distribution;
 mod fetch;
 mod image;
 mod instance;
@@ -36,7 +37,7 @@ pub use orphan::{
     AVAILABLE, Heir, Holding, HoldingKind, Known, Orphan, OrphanId, OrphanWish, RUNNING, STOPPED,
     UnknownOfOrphan, YOUNG_SECONDS, adopt_image, adopt_machine, orphans,
 };
-pub use plan::{Database, Dependencies, Encoding, Plan};
+pub use plan::{Answer, Database, DatabasePart, Demanded, Dependencies, Encoding, Plan, PythonWish};
 pub use project_log::ProjectLog;
 pub use readiness::Readiness;
 pub use repo_url::{GitHosts, PastedRepo, RepoUrl};

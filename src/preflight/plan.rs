@@ -33,6 +33,10 @@ pub(super) fn make(snapshot: &Snapshot, request: &Request, branch: Branch) -> Re
             None => Some(django::infer(modules)),
         },
         database,
+        chosen_database: None,
+        variables: Vec::new(),
+        python: None,
+        committed: None,
         migrations: apps::migrations(modules),
         warnings,
     })

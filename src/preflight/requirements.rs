@@ -344,6 +344,7 @@ mod tests {
             Dependencies::Requirements { path, packages, .. } => {
                 (Some(path), packages, declared.django, declared.warnings)
             }
+            other => panic!("{other:?}"),
         }
     }
 

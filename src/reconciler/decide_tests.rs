@@ -24,6 +24,10 @@ fn plan() -> Plan {
         dependencies: Dependencies::None,
         django: None,
         database: Database::Sqlite,
+        chosen_database: None,
+        variables: Vec::new(),
+        python: None,
+        committed: None,
         migrations: 1,
         warnings: vec![],
     }

@@ -30,6 +30,10 @@ pub(super) fn plan(commit: char) -> Plan {
         dependencies: Dependencies::None,
         django: Some("5.2".into()),
         database: Database::Sqlite,
+        chosen_database: None,
+        variables: Vec::new(),
+        python: None,
+        committed: None,
         migrations: 1,
         warnings: vec![],
     }

@@ -35,11 +35,12 @@ const PROVISION: &str = concat!(
 const FETCH: &str = include_str!("../../user_data/userdata_fetch.sh");
 
 /// The programs of a machine.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("log.py", include_str!("../../user_data/log.py")),
     ("ship.py", include_str!("../../user_data/ship.py")),
     ("run.py", include_str!("../../user_data/run.py")),
     ("machine.py", include_str!("../../user_data/machine.py")),
+    ("imports.txt", include_str!("../../user_data/imports.txt")),
     ("requirements.py", include_str!("../../user_data/requirements.py")),
     ("project.py", include_str!("../../user_data/project.py")),
     ("database.py", include_str!("../../user_data/database.py")),
@@ -118,8 +119,19 @@ pub fn programs() -> &'static [u8] {
 
 /// Hexadecimal SHA-256 of [`programs`], by which a script knows its own.
 fn programs_digest() -> &'static str {
-    static DIGEST: LazyLock<String> = LazyLock::new(|| hex::encode(Sha256::digest(programs())));
+    static DIGEST: LazyLock<String> = LazyLock::new(|| digest(programs()));
     &DIGEST
+}
+
+/// Hexadecimal SHA-256.
+fn digest(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// What a plan lists to be installed, as the text of a requirements file: the deployment's script asks the site for it
+/// and knows it by its digest, since a lock file's list would fill the user data.
+pub fn requirements(plan: &Plan) -> Option<String> {
+    plan.list().map(|list| list.iter().flat_map(|line| [line.as_str(), "\n"]).collect())
 }
 
 /// The whole script that sends the site what it asked of a machine, as plain text. The machine has begun a
@@ -135,7 +147,7 @@ pub fn image() -> Vec<u8> {
 
 /// Hexadecimal SHA-256 of [`image`]: an image baked by another script is to be baked anew.
 pub fn image_digest() -> &'static str {
-    static DIGEST: LazyLock<String> = LazyLock::new(|| hex::encode(Sha256::digest(image())));
+    static DIGEST: LazyLock<String> = LazyLock::new(|| digest(&image()));
     &DIGEST
 }
 

@@ -31,6 +31,10 @@ fn plan() -> Plan {
         },
         django: Some(">=4.2,<5".to_owned()),
         database: Database::Sqlite,
+        chosen_database: None,
+        variables: Vec::new(),
+        python: None,
+        committed: None,
         migrations: 1,
         warnings: Vec::new(),
     }

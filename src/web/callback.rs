@@ -7,6 +7,7 @@
 //! `GET /deployments/{id}/environment` gives what the project is to find in its environment, until
 //! the step of that name is done; 410 after that.
 //! `GET /deployments/{id}/programs` gives the programs that the deployment's script does not bring along.
+//! `GET /deployments/{id}/requirements` gives what its plan lists to be installed; 404 where it lists nothing.
 
 use axum::{
     Router,
@@ -34,6 +35,7 @@ pub fn router() -> Router<Site> {
         .route("/deployments/{id}/log", patch(append))
         .route("/deployments/{id}/environment", get(environment))
         .route("/deployments/{id}/programs", get(programs))
+        .route("/deployments/{id}/requirements", get(requirements))
         .layer(DefaultBodyLimit::max(PIECE_MAX))
 }
 
@@ -103,6 +105,12 @@ async fn environment(State(site): State<Site>, Machine(id): Machine) -> Result<R
 async fn programs(_: Machine) -> Response {
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     (kind, user_data::programs()).into_response()
+}
+
+async fn requirements(State(site): State<Site>, Machine(id): Machine) -> Result<Response, WebError> {
+    let deployment = site.store.deployment(id).await?;
+    let list = deployment.and_then(|deployment| user_data::requirements(&deployment.plan));
+    Ok(list.map_or_else(|| StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response))
 }
 
 fn wants_environment(deployment: &Deployment) -> bool {

@@ -40,7 +40,7 @@ async fn an_admin_bakes_a_new_image_and_deletes_the_old_one() {
 
     // A site that is killed in a bake says so, and leaves no builder; the old image is good as before.
     press(&mira, "/images", StatusCode::SEE_OTHER).await;
-    page_until(&mira, 120, |page| page.contains("Step 2 of 9: Update")).await;
+    page_until(&mira, 120, |page| page.contains("Step 2 of 10: Update")).await;
     site.kill();
     site.restart();
     let page = page_until(&mira, 60, |page| !page.contains("Baking now")).await;
@@ -53,7 +53,7 @@ async fn an_admin_bakes_a_new_image_and_deletes_the_old_one() {
 
     // Instances boot from the old image while the new one is baked.
     press(&mira, "/images", StatusCode::SEE_OTHER).await;
-    page_until(&mira, 120, |page| page.contains("Step 2 of 9: Update")).await;
+    page_until(&mira, 120, |page| page.contains("Step 2 of 10: Update")).await;
     let name = deploy_sample(&mira).await;
     mira.until(&name, "live", 240).await;
     let page = page_until(&mira, 600, |page| !page.contains("Baking now")).await;

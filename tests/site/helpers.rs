@@ -157,6 +157,10 @@ fn look(request: &Request, tip: &str) -> Result<Plan, Vec<Finding>> {
         },
         django: Some("5.2".to_owned()),
         database: Database::Sqlite,
+        chosen_database: None,
+        variables: Vec::new(),
+        python: None,
+        committed: None,
         migrations: 14,
         warnings: Vec::new(),
     })

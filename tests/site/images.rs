@@ -134,7 +134,7 @@ async fn a_bake_is_asked_for_once_and_seen_as_it_goes() {
     assert_eq!(app.store.newest_good_image().await.unwrap().unwrap().id, old, "the old one serves on");
     app.store.append_image_log(image, &LOG.as_bytes()[..21]).await.unwrap();
     let page = mira.get("/images").await;
-    page.has("<p id=\"bake-now\" role=\"status\">Step 1 of 9: Make the base system</p>");
+    page.has("<p id=\"bake-now\" role=\"status\">Step 1 of 10: Make the base system</p>");
     let path = page.between("data-events=\"", "\"").replace("&#38;", "&").replace("&amp;", "&");
     assert!(path.ends_with(&format!("&bake={image}&from=21")), "{path}");
     let mut events = mira.events(&path, None).await;
@@ -142,7 +142,7 @@ async fn a_bake_is_asked_for_once_and_seen_as_it_goes() {
     assert!(first.data.contains("id=\"steps\"") && !first.data.contains("id=\"main\""), "{first:?}");
     app.store.append_image_log(image, &LOG.as_bytes()[21..]).await.unwrap();
     app.store.image_reached(image, 2, 8, "update").await.unwrap();
-    events.until(|event| event.event == "fragment" && event.data.contains("Step 2 of 9")).await;
+    events.until(|event| event.event == "fragment" && event.data.contains("Step 2 of 10")).await;
     let mut events = mira.events(&path, Some(&format!("{image}-43"))).await;
     let log = events.until(|event| event.event == "log").await;
     assert_eq!(

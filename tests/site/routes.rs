@@ -183,6 +183,7 @@ pub const ROUTES: &[Route] = &[
     sent("PATCH", "/deployments/{id}/log"),
     data("/deployments/{id}/environment", Machine, &[]),
     data("/deployments/{id}/programs", Machine, &[]),
+    data("/deployments/{id}/requirements", Machine, &[]),
     sent("PUT", "/fetches/{id}"),
     sent("POST", "/fetches/{id}/failed"),
 ];

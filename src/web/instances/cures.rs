@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use crate::domain::{Dependencies, Plan, Step};
+use crate::domain::{Dependencies, Plan, Step, distribution};
 
 /// What is known of a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,7 +209,7 @@ fn missing_module(found: &Captures<'_>, context: &Context<'_>) -> (String, Strin
             ),
         );
     }
-    let package = package_of(module);
+    let package = distribution::of_import(module);
     let names = if context.plan.is_some_and(|plan| plan.requirements().is_none()) {
         (
             "which nothing in the repository declares.".to_owned(),
@@ -220,7 +220,7 @@ fn missing_module(found: &Captures<'_>, context: &Context<'_>) -> (String, Strin
     };
     (
         format!("The project imports {}, {}", code(module), names.0),
-        format!("add {} to {}, {}", code(package), names.1, context.push()),
+        format!("add {} to {}, {}", code(&package), names.1, context.push()),
     )
 }
 
@@ -276,45 +276,6 @@ fn syntax_error(found: &Captures<'_>, context: &Context<'_>) -> (String, String)
         format!("A file of the project is not valid for this Python: {}", code(found[2].trim())),
         format!("the lines above name the file and the line. Correct it, {}", context.push()),
     )
-}
-
-/// The package that brings a module, where it is called otherwise. As each names it on PyPI.
-fn package_of(module: &str) -> &str {
-    match module {
-        "PIL" => "pillow",
-        "MySQLdb" => "mysqlclient",
-        "allauth" => "django-allauth",
-        "bs4" => "beautifulsoup4",
-        "ckeditor" => "django-ckeditor",
-        "corsheaders" => "django-cors-headers",
-        "crispy_bootstrap4" => "crispy-bootstrap4",
-        "crispy_bootstrap5" => "crispy-bootstrap5",
-        "crispy_forms" => "django-crispy-forms",
-        "cv2" => "opencv-python-headless",
-        "debug_toolbar" => "django-debug-toolbar",
-        "decouple" => "python-decouple",
-        "dj_database_url" => "dj-database-url",
-        "django_extensions" => "django-extensions",
-        "django_filters" => "django-filter",
-        "dotenv" => "python-dotenv",
-        "environ" => "django-environ",
-        "import_export" => "django-import-export",
-        "jazzmin" => "django-jazzmin",
-        "jwt" => "PyJWT",
-        "mptt" => "django-mptt",
-        "phonenumber_field" => "django-phonenumber-field[phonenumbers]",
-        "pkg_resources" => "setuptools<81",
-        "psycopg2" => "psycopg2-binary",
-        "rest_framework" => "djangorestframework",
-        "rest_framework_simplejwt" => "djangorestframework-simplejwt",
-        "sklearn" => "scikit-learn",
-        "storages" => "django-storages",
-        "taggit" => "django-taggit",
-        "tinymce" => "django-tinymce",
-        "widget_tweaks" => "django-widget-tweaks",
-        "yaml" => "PyYAML",
-        _ => module,
-    }
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use super::{
     log_html,
     progress::{StepRow, step_anchor, steps},
     whole_log::pieces,
-    words::plan_facts,
+    words::deployment_facts,
 };
 use crate::{
     domain::{Deployment, Instance, Line, Mark, Outcome, Plan, RepoUrl, Step, parse_line},
@@ -72,7 +72,7 @@ impl DeploymentView {
     }
 
     fn plan_facts(&self) -> Vec<(&'static str, String)> {
-        plan_facts(&self.deployment.plan)
+        deployment_facts(&self.deployment)
     }
 
     fn steps(&self) -> Vec<StepRow> {

@@ -77,6 +77,8 @@ pub fn line_html(line: &str) -> String {
         Line::Mark(Mark::Failed(_, code)) => format!("<mark>failed {code}</mark>"),
         Line::Mark(Mark::Commit(commit)) => format!("<i>commit {}</i>", commit.short()),
         Line::Mark(Mark::Saw(text)) => escape(&clean(&text)),
+        Line::Mark(Mark::Repaired(text)) => format!("<i>Repaired: {}</i>", escape(&clean(&text))),
+        Line::Mark(Mark::Warning(text)) => format!("<i>Warning: {}</i>", escape(&clean(&text))),
         Line::Mark(Mark::Done) => "<i>done</i>".to_owned(),
         Line::Text(text) => escape(&clean(text)),
     }

@@ -6,7 +6,7 @@ use super::{
     cost::Cost,
     failure::{Card, Told},
     log_html::{self, Tail},
-    words::{plan_facts, saw_html},
+    words::{deployment_facts, saw_html},
 };
 use crate::{
     domain::{Deployment, Image, Instance, Outcome, Plan, Status, Wanted},
@@ -235,13 +235,17 @@ impl View {
 
     /// The plan of the deployment that the page is about, or of the one that serves.
     pub fn plan(&self) -> Option<&Plan> {
-        let live = self.serving.as_ref().filter(|_| self.kind == Kind::Live);
-        live.or(self.shown.as_ref()).map(|deployment| &deployment.plan)
+        self.planned().map(|deployment| &deployment.plan)
     }
 
-    /// The plan in a few words each, as HTML.
+    fn planned(&self) -> Option<&Deployment> {
+        let live = self.serving.as_ref().filter(|_| self.kind == Kind::Live);
+        live.or(self.shown.as_ref())
+    }
+
+    /// The plan in a few words each, and what came of it, as HTML.
     pub fn plan_facts(&self) -> Vec<(&'static str, String)> {
-        self.plan().map(plan_facts).unwrap_or_default()
+        self.planned().map(deployment_facts).unwrap_or_default()
     }
 
     /// The log as HTML; before its first line, what is awaited.

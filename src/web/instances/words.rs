@@ -2,6 +2,7 @@
 
 use super::{
     history::Row,
+    log_html,
     view::{Kind, View},
 };
 use crate::{
@@ -36,6 +37,17 @@ pub fn saw_html(text: &str) -> String {
     }
 }
 
+/// A deployment's plan in a few words each, with what the deployment found and repaired, as HTML.
+pub fn deployment_facts(deployment: &Deployment) -> Vec<(&'static str, String)> {
+    let told = |title, texts: &[String]| -> Vec<_> {
+        texts.iter().map(|text| (title, format::escape(&log_html::clean(text)))).collect()
+    };
+    let mut facts = plan_facts(&deployment.plan);
+    facts.extend(told("Repaired", deployment.report.repaired()));
+    facts.extend(told("Found", deployment.report.warnings()));
+    facts
+}
+
 /// A plan in a few words each, as HTML.
 pub fn plan_facts(plan: &Plan) -> Vec<(&'static str, String)> {
     let django = match &plan.django {
@@ -54,6 +66,15 @@ pub fn plan_facts(plan: &Plan) -> Vec<(&'static str, String)> {
                 format::escape(file),
                 count(*packages, "package")
             )
+        }
+        Dependencies::Uv { path, packages } => {
+            format!("<code>{}</code>, {}", format::escape(path), count(*packages, "package"))
+        }
+        Dependencies::Listed { path, list, .. } => {
+            format!("<code>{}</code>, {}", format::escape(path), count(list.len() as u64, "package"))
+        }
+        Dependencies::Inferred { list } => {
+            format!("none declared; read from the imports: <code>{}</code>", format::escape(&list.join(" ")))
         }
         Dependencies::None => "none declared: Django alone".to_owned(),
     };
