@@ -32,6 +32,7 @@ mod images;
 #[allow(dead_code, reason = "the sweep of pages uses the rest")]
 #[path = "../browser/keyboard.rs"]
 mod keyboard;
+mod kinds;
 mod local_cloud;
 mod metadata;
 #[cfg(feature = "ec2")]

@@ -17,22 +17,46 @@ pub struct Repository {
 impl Repository {
     /// A repository with a copy of a directory of this source tree as its first commit.
     pub fn of(site: &Site, name: &str, source: &str) -> Self {
+        let repository = Self::unpublished(site, name, source);
+        repository.commit("First", &[]);
+        repository
+    }
+
+    /// The same without a commit, so that its files can be changed before there is one.
+    pub fn unpublished(site: &Site, name: &str, source: &str) -> Self {
         let work = site.state_dir.join(format!("{name}.work"));
         let bare = site.state_dir.join(format!("samples/{name}.git"));
         let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
         assert!(Command::new("cp").arg("-r").arg(&from).arg(&work).status().unwrap().success());
         let repository = Self { url: format!("{}/samples/{name}.git", site.callback_url()), work, bare };
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
-        repository.commit("First", &[]);
         repository
+    }
+
+    /// Writes a file.
+    pub fn write(&self, path: &str, content: &[u8]) {
+        let path = self.work.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    /// Renames a file or directory.
+    pub fn rename(&self, from: &str, to: &str) {
+        let to = self.work.join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::rename(self.work.join(from), to).unwrap();
+    }
+
+    /// Removes a file or directory.
+    pub fn remove(&self, path: &str) {
+        let path = self.work.join(path);
+        if path.is_dir() { fs::remove_dir_all(path).unwrap() } else { fs::remove_file(path).unwrap() }
     }
 
     /// Writes files, commits all that changed, and publishes it.
     pub fn commit(&self, message: &str, files: &[(&str, &[u8])]) {
         for (path, content) in files {
-            let path = self.work.join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, content).unwrap();
+            self.write(path, content);
         }
         self.git(&["add", "--all"]);
         self.git(&[
