@@ -143,7 +143,7 @@ impl View {
             (Kind::Failed, shown) => {
                 let of_shown = shown.as_ref().and_then(|shown| shown.failure.as_ref());
                 let failure = self.instance.failure.as_ref().or(of_shown);
-                let told = Told::of(store, shown.as_ref(), failure).await?;
+                let told = Told::of(store, &self.instance, shown.as_ref(), failure).await?;
                 let end = shown.as_ref().map_or(0, |shown| shown.log_size);
                 (self.log, self.failure) = (Tail { html: told.lines, end }, told.card);
             }
