@@ -305,7 +305,9 @@ impl View {
             let took = duration(ended.seconds_since(serving.created_at));
             facts.push(format!("<strong>{took}</strong> from form to live"));
         }
-        facts.extend(serving.report.saw().iter().map(|saw| saw_html(&log_html::clean(saw))));
+        let url = self.instance.url();
+        let saw = serving.report.saw().iter();
+        facts.extend(saw.map(|saw| saw_html(&log_html::clean(saw), url.as_deref())));
         if let Some(ended) = serving.ended_at {
             facts.push(format!("checked {}", ago(ended)));
         }

@@ -101,11 +101,14 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
-        patterns: &[r"(\S+) redirects in circles"],
+        patterns: &[r"(\S+) redirects in circles", r"(\S+) sends visitors to \S+, where nothing answers"],
         level: Level::Particular,
         words: |found, context| {
             Words::new(
-                format!("The page {} sends visitors round in circles.", code_of(first(found))),
+                format!(
+                    "The page {} sends visitors on to where nothing answers them.",
+                    code_of(first(found))
+                ),
                 format!(
                     "a redirect to https or to another name (`SECURE_SSL_REDIRECT`, `PREPEND_WWW`, a middleware of the project) does that, or a page that asks for a login behind a login. Take it out, {}",
                     context.push()
