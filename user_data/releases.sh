@@ -42,18 +42,20 @@ start() {
 
 # Checks the release through nginx, and lets visitors have it.
 health() {
-  local saw line admin=0
-  if [[ $(fact ADMIN)$(fact STATICFILES) == 11 ]]; then admin=1; fi
-  if ! saw=$(as_app 120 python3 -IS "$EC_LIB/health.py" "$CHECK_PORT" "$(fact STATIC_URL)" "$admin"); then
+  local saw line
+  if ! saw=$(as_app 240 python3 -IS "$EC_LIB/health.py" "$CHECK_PORT" "$RELEASE/before/facts"); then
     echo "The last lines of the project:"
     tail -n 40 "$EC_LOGS/app-$EC_DEPLOYMENT.log" || true
     return 1
   fi
   point /srv/app/current "$RELEASE"
   reload_nginx
-  as_app 120 python3 -IS "$EC_LIB/health.py" 80 "" 0 >/dev/null
+  as_app 120 python3 -IS "$EC_LIB/health.py" 80 >/dev/null
   while IFS= read -r line; do
-    tell saw "$line"
+    case $line in
+      'warning '*) tell warning "${line#warning }" ;;
+      *) tell saw "$line" ;;
+    esac
   done <<<"$saw"
 }
 

@@ -27,6 +27,7 @@ mod ec2;
 mod ec2_site;
 mod failures;
 mod fetch;
+mod health;
 mod host;
 mod images;
 #[allow(dead_code, reason = "the sweep of pages uses the rest")]

@@ -132,7 +132,11 @@ async fn a_failed_page_names_step_cause_and_what_helps() {
     page.has("Last lines of Migrate");
     mira.get("/instances").await.has("<span class=\"sub\">at Migrate</span>");
     let info = mira.get("/instances/shop1/info").await.json();
-    assert_eq!(info["error"], json!({"step": "migrate", "message": "Migrate failed with exit code 1."}));
+    assert_eq!(info["error"]["step"], "migrate");
+    assert_eq!(info["error"]["message"], "Migrate failed with exit code 1.");
+    let cause = "The project imports `crispy_forms`, which its `requirements.txt` does not name.";
+    assert_eq!(info["error"]["cause"], cause);
+    assert!(info["error"]["help"].as_str().unwrap().starts_with("add `django-crispy-forms` to"));
     assert_eq!(info["steps"][8]["state"], "failed");
 
     // Try again: the branch's newest commit, on the same machine.
@@ -177,7 +181,8 @@ async fn a_launch_that_failed_has_its_message_and_no_lines() {
     page.has_not("We do not know this failure");
     page.has_not("The machine is kept");
     let info = mira.get("/instances/shop1/info").await.json();
-    assert_eq!(info["error"], json!({"step": null, "message": "The cloud has no room for `one` more."}));
+    let message = "The cloud has no room for `one` more.";
+    assert_eq!(info["error"], json!({"step": null, "message": message, "cause": null, "help": null}));
 }
 
 #[tokio::test]

@@ -111,7 +111,9 @@ async fn show(visit: Visit, Path((name, number)): Path<(String, String)>) -> Res
     let found = store.numbered_deployment(instance.row, number).await?;
     let deployment = found.ok_or(WebError::NotFound)?;
     let failure = match deployment.outcome {
-        Some(Outcome::Failed) => Told::of(store, Some(&deployment), deployment.failure.as_ref()).await?.card,
+        Some(Outcome::Failed) => {
+            Told::of(store, &instance, Some(&deployment), deployment.failure.as_ref()).await?.card
+        }
         Some(Outcome::Live | Outcome::Replaced) | None => None,
     };
     let (id, apart) = (deployment.id, deployment.log_size > LONG);

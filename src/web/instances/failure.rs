@@ -1,8 +1,11 @@
 //! Why a deployment failed: where, the cause in one sentence, what usually helps, and the lines that tell it.
 
-use super::{cures, log_html::Excerpt};
+use super::{
+    failures::{self, Context, Cure},
+    log_html::Excerpt,
+};
 use crate::{
-    domain::{Deployment, Failure, Step},
+    domain::{Deployment, Failure, Instance, Step},
     store::{Store, StoreError},
     web::format::rich,
 };
@@ -15,6 +18,8 @@ pub struct Card {
     pub cause: String,
     /// What usually helps, as HTML, where the cause is known.
     pub help: Option<String>,
+    /// The page where that is done: its name and its path.
+    pub page: Option<(&'static str, String)>,
     /// Whether only the lines of the log tell, where the cause is not known.
     pub is_unknown: bool,
 }
@@ -28,30 +33,54 @@ pub struct Told {
 }
 
 impl Told {
-    /// What is told of `failure`, by the end of the log of the deployment that failed.
+    /// What is told of `failure`, by the end of the log of the deployment of `instance` that failed.
     pub async fn of(
         store: &Store,
+        instance: &Instance,
         deployment: Option<&Deployment>,
         failure: Option<&Failure>,
     ) -> Result<Self, StoreError> {
         let step = failure.and_then(|failure| failure.step);
-        let excerpt = match deployment {
-            Some(deployment) => Excerpt::of(store, deployment, step).await?,
-            None => Excerpt::default(),
-        };
+        let (excerpt, cure) = cause(store, instance, deployment, failure).await?;
         // A step that ended by itself; past a deadline, the message is the cause.
         let broke = deployment.is_some_and(|deployment| deployment.report.failed().is_some());
-        let plan = deployment.map(|deployment| &deployment.plan);
-        let cure = step.and_then(|step| cures::find(step, &excerpt.lines, plan));
-        let lines = excerpt.html(cure.as_ref().map(|cure| cure.line));
+        let lines = excerpt.html(cure.as_ref().and_then(|cure| cure.line));
+        let page = cure.as_ref().and_then(|cure| cure.page).map(|page| {
+            let (name, path) = page.name_and_path();
+            (name, format!("/instances/{}/{path}", instance.name))
+        });
         let card = failure.map(|failure| Card {
             place: place(deployment, step),
             cause: rich(cure.as_ref().map_or(&failure.message, |cure| &cure.cause)),
             help: cure.map(|cure| rich(&cure.help)),
+            page,
             is_unknown: broke && !excerpt.lines.is_empty(),
         });
         Ok(Self { card, lines })
     }
+}
+
+/// The last lines of the step that failed, and what is known of it by them.
+pub async fn cause(
+    store: &Store,
+    instance: &Instance,
+    deployment: Option<&Deployment>,
+    failure: Option<&Failure>,
+) -> Result<(Excerpt, Option<Cure>), StoreError> {
+    let step = failure.and_then(|failure| failure.step);
+    let Some(deployment) = deployment else { return Ok((Excerpt::default(), None)) };
+    let excerpt = Excerpt::of(store, deployment, step).await?;
+    let cure = step.and_then(|step| {
+        let context = Context {
+            step,
+            code: deployment.report.failed().map(|(_, code)| code),
+            plan: Some(&deployment.plan),
+            repaired: deployment.report.repaired(),
+            status: instance.status,
+        };
+        failures::find(excerpt.last_try(), &context)
+    });
+    Ok((excerpt, cure))
 }
 
 fn place(deployment: Option<&Deployment>, step: Option<Step>) -> String {

@@ -12,11 +12,12 @@ use serde_json::json;
 
 use super::{
     cost::{Cost, MonthInfo},
+    failure::cause,
     find,
 };
 use crate::{
     domain::{Deployment, Status, Step, StepState, Timestamp},
-    store::Overview,
+    store::{Overview, StoreError},
     web::{Site, auth::ApiVisit, error::WebError},
 };
 
@@ -60,11 +61,14 @@ struct StepInfo {
 struct ErrorInfo {
     step: Option<Step>,
     message: String,
+    /// The cause in a sentence, where it is known, and what usually helps. Code is between backticks.
+    cause: Option<String>,
+    help: Option<String>,
 }
 
 async fn info(ApiVisit(visit): ApiVisit, Path(name): Path<String>) -> Result<Response, WebError> {
     match find(&visit, &name).await {
-        Ok(found) => Ok(Json(Info::of(&visit.site, &found)).into_response()),
+        Ok(found) => Ok(Json(Info::of(&visit.site, &found).await?).into_response()),
         Err(WebError::NotFound) => {
             let body = Json(json!({"error": "There is no such instance, or it is not one of yours."}));
             Ok((StatusCode::NOT_FOUND, body).into_response())
@@ -74,13 +78,18 @@ async fn info(ApiVisit(visit): ApiVisit, Path(name): Path<String>) -> Result<Res
 }
 
 impl Info {
-    fn of(site: &Site, found: &Overview) -> Self {
+    async fn of(site: &Site, found: &Overview) -> Result<Self, StoreError> {
         let (instance, newest) = (&found.instance, found.newest.as_ref());
         let (machine_type, month) = Cost::of(site, instance).map(Cost::info).unzip();
         let failure = newest.and_then(|newest| newest.failure.as_ref());
         let failure = instance.failure.as_ref().or(failure);
+        let cure = match failure {
+            Some(_) => cause(&site.store, instance, newest, failure).await?.1,
+            None => None,
+        };
+        let (cause, help) = cure.map(|cure| (cure.cause, cure.help)).unzip();
         let live = instance.status == Status::Live && newest.is_some_and(|newest| newest.outcome.is_some());
-        Self {
+        Ok(Self {
             name: instance.name.to_string(),
             status: instance.status.name(),
             wanted: instance.wanted.name(),
@@ -94,10 +103,15 @@ impl Info {
                 newest.report.steps().map(|step| StepInfo::of(step, newest)).collect()
             }),
             commit: newest.map(|newest| newest.report.commit().unwrap_or(&newest.plan.commit).to_string()),
-            error: failure.map(|failure| ErrorInfo { step: failure.step, message: failure.message.clone() }),
+            error: failure.map(|failure| ErrorInfo {
+                step: failure.step,
+                message: failure.message.clone(),
+                cause,
+                help,
+            }),
             created_at: instance.created_at.rfc3339(),
             updated_at: instance.updated_at.rfc3339(),
-        }
+        })
     }
 }
 

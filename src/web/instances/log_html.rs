@@ -5,7 +5,7 @@
 use crate::{
     domain::{BakeStep, Deployment, Line, Mark, Step, parse_line},
     store::{Store, StoreError},
-    web::format::escape,
+    web::format::{count, escape},
 };
 
 /// Lines of a log that a page shows; the whole log is a link beside them.
@@ -141,18 +141,22 @@ fn skip_control_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     }
 }
 
-/// The lines of a step's last run that a page about its failure shows, cleaned.
+/// The lines of a step's last run that a page about its failure is made of, cleaned.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Excerpt {
-    /// What the step printed, the last lines of it.
+    /// What the step printed, the last lines of it: more than are shown, since the cause may stand above them.
     pub lines: Vec<String>,
+    /// How many of them come before the last repair: what they say of is over.
+    pub repaired: usize,
     /// How it ended, as the log says.
     pub end: Option<String>,
 }
 
 impl Excerpt {
     /// Lines that are shown.
-    pub const LINES: usize = 30;
+    const LINES: usize = 30;
+    /// Lines that are kept.
+    const KEPT: usize = 300;
 
     /// The last lines of `step` in the end of a deployment's log; of all of it, where the step is not known.
     pub async fn of(store: &Store, deployment: &Deployment, step: Option<Step>) -> Result<Self, StoreError> {
@@ -180,19 +184,36 @@ impl Excerpt {
                 Line::Mark(Mark::Failed(name, code)) if step.is_none_or(|step| step.name() == name) => {
                     excerpt.end = Some(format!("failed {code}"));
                 }
+                Line::Mark(Mark::Repaired(_)) if inside => excerpt.repaired = excerpt.lines.len(),
                 Line::Text(text) if inside => excerpt.lines.push(clean(text)),
                 _ => {}
             }
         }
-        let cut = excerpt.lines.len().saturating_sub(Self::LINES);
+        let cut = excerpt.lines.len().saturating_sub(Self::KEPT);
         excerpt.lines.drain(..cut);
+        excerpt.repaired = excerpt.repaired.saturating_sub(cut);
         excerpt
     }
 
-    /// As HTML, with the line that tells most marked.
+    /// The lines among which the cause is.
+    pub fn last_try(&self) -> &[String] {
+        &self.lines[self.repaired.min(self.lines.len())..]
+    }
+
+    /// The last lines as HTML, with the one of [`last_try`](Self::last_try) that tells most marked, which comes
+    /// first where it stands above them.
     pub fn html(&self, telling: Option<usize>) -> String {
+        let telling = telling.map(|line| line + self.repaired);
+        let from = self.lines.len().saturating_sub(Self::LINES);
         let mut html = String::new();
-        for (i, line) in self.lines.iter().enumerate() {
+        if let Some(above) = telling.filter(|line| *line < from) {
+            html.push_str(&format!("<mark>{}</mark>\n", escape(&self.lines[above])));
+            html.push_str(&match from - above - 1 {
+                0 => String::new(),
+                left => format!("<i>{} in between</i>\n", count(left as u64, "line")),
+            });
+        }
+        for (i, line) in self.lines.iter().enumerate().skip(from) {
             let line = escape(line);
             html.push_str(&if telling == Some(i) { format!("<mark>{line}</mark>\n") } else { line + "\n" });
         }
@@ -248,7 +269,17 @@ mod tests {
         assert_eq!(excerpt.html(Some(1)), "new\n<mark>last</mark>\nafter\n<mark>failed 2</mark>\n");
         let many: String = (0..100).map(|i| format!("{i}\n")).collect();
         let excerpt = Excerpt::read(&many, None, false);
-        assert_eq!((excerpt.lines.len(), excerpt.lines[0].as_str()), (30, "70"));
+        assert_eq!((excerpt.lines.len(), excerpt.html(None).lines().next()), (100, Some("70")));
+        let telling = excerpt.html(Some(10));
+        assert!(telling.starts_with("<mark>10</mark>\n<i>59 lines in between</i>\n70\n"), "{telling}");
+    }
+
+    #[test]
+    fn what_was_printed_before_a_repair_is_over() {
+        let log = "::ec step dependencies start\nfirst\n::ec repaired it\nsecond\n::ec step dependencies failed 1\n";
+        let excerpt = Excerpt::read(log, Some(Step::Dependencies), false);
+        assert_eq!((excerpt.last_try(), excerpt.lines.len()), (&["second".to_owned()][..], 2));
+        assert_eq!(excerpt.html(Some(0)), "first\n<mark>second</mark>\n<mark>failed 1</mark>\n");
     }
 
     proptest! {

@@ -1,13 +1,13 @@
 //! Instances: the list, the form, one instance with its deployments, and what can be done with it.
 
 mod cost;
-mod cures;
 mod data;
 mod deployment;
 mod detail;
 mod edit;
 pub(super) mod events;
 mod failure;
+mod failures;
 mod fetch_events;
 mod form;
 mod history;

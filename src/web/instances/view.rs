@@ -143,7 +143,7 @@ impl View {
             (Kind::Failed, shown) => {
                 let of_shown = shown.as_ref().and_then(|shown| shown.failure.as_ref());
                 let failure = self.instance.failure.as_ref().or(of_shown);
-                let told = Told::of(store, shown.as_ref(), failure).await?;
+                let told = Told::of(store, &self.instance, shown.as_ref(), failure).await?;
                 let end = shown.as_ref().map_or(0, |shown| shown.log_size);
                 (self.log, self.failure) = (Tail { html: told.lines, end }, told.card);
             }
@@ -305,7 +305,9 @@ impl View {
             let took = duration(ended.seconds_since(serving.created_at));
             facts.push(format!("<strong>{took}</strong> from form to live"));
         }
-        facts.extend(serving.report.saw().iter().map(|saw| saw_html(&log_html::clean(saw))));
+        let url = self.instance.url();
+        let saw = serving.report.saw().iter();
+        facts.extend(saw.map(|saw| saw_html(&log_html::clean(saw), url.as_deref())));
         if let Some(ended) = serving.ended_at {
             facts.push(format!("checked {}", ago(ended)));
         }

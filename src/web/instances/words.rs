@@ -27,14 +27,31 @@ pub fn bake_in_words(bake: &Image) -> String {
     }
 }
 
-/// What the check saw: the path it asked first, if it begins with one, stands out.
-pub fn saw_html(text: &str) -> String {
+/// How the check begins to say that there is nothing at `/`, before the pages that there are.
+const NO_PAGE: &str = "your project has no page at /, try ";
+
+/// What the check saw: the path it asked first, if it begins with one, stands out. Pages that it names in place of a
+/// missing first one are links to the project's own address, `http://203.0.113.7/`.
+pub fn saw_html(text: &str, url: Option<&str>) -> String {
+    if let (Some(pages), Some(url)) = (text.strip_prefix(NO_PAGE), url) {
+        let link = |page: &str| match is_plain_path(page) {
+            true => format!(r#"<a href="{}{page}" rel="noreferrer">{page}</a>"#, url.trim_end_matches('/')),
+            false => format::escape(page),
+        };
+        return format!("{NO_PAGE}{}", pages.split(" or ").map(link).collect::<Vec<_>>().join(" or "));
+    }
     match text.split_once(' ') {
         Some((path, rest)) if path.starts_with('/') => {
             format!("<strong>{}</strong> {}", format::escape(path), format::escape(rest))
         }
         _ => format::escape(text),
     }
+}
+
+/// Whether a text is a path of one site and nothing else: no host, no query, nothing that HTML gives a meaning to.
+fn is_plain_path(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._~-".contains(c);
+    text.starts_with('/') && !text.starts_with("//") && text.chars().all(plain)
 }
 
 /// A deployment's plan in a few words each, with what the deployment found and repaired, as HTML.
@@ -169,5 +186,27 @@ impl View {
         let on_page = self.kind == Kind::Working;
         self.queued()
             .filter(|queued| !(on_page && self.shown.as_ref().map(|shown| shown.id) == Some(queued.id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_in_place_of_a_missing_first_one_are_links_of_the_project_alone() {
+        let html = |text: &str| saw_html(text, Some("http://203.0.113.7/"));
+        assert_eq!(
+            html("your project has no page at /, try /polls/ or /admin/"),
+            r#"your project has no page at /, try <a href="http://203.0.113.7/polls/" rel="noreferrer">/polls/</a> or <a href="http://203.0.113.7/admin/" rel="noreferrer">/admin/</a>"#
+        );
+        for hostile in
+            ["//evil.example/", "/a\"onclick=x", "javascript:alert(1)", "/?next=x", "@evil.example", "<b>"]
+        {
+            let html = html(&format!("{NO_PAGE}{hostile}"));
+            assert!(!html.contains("<a ") && !html.contains("<b>"), "{html}");
+        }
+        assert_eq!(html("your project has no page at /"), "your project has no page at /");
+        assert_eq!(saw_html("/ answers <200>", None), "<strong>/</strong> answers &lt;200&gt;");
     }
 }
