@@ -1,5 +1,5 @@
 """What the machine asks about itself and of the site: `machine.py address`, `machine.py watch`, `machine.py settle`,
-`machine.py environment ID DIGEST`, `machine.py started ID`.
+`machine.py environment ID DIGEST`, `machine.py requirements ID DIGEST`, `machine.py started ID`.
 """
 
 import http.client
@@ -151,14 +151,27 @@ def from_site(path, what, deployment):
             time.sleep(wait)
 
 
-def programs(deployment, digest):
-    """Fetches the programs that the deployment's script does not bring along, and no others than it knows."""
+def known(path, what, deployment, digest):
+    """The same, where it is what the deployment's script was made with and nothing else."""
     import hashlib
+
+    data = from_site(path, what + " of this deployment", deployment)
+    if hashlib.sha256(data).hexdigest() != digest:
+        sys.exit("The site was upgraded while this deployment waited, and has other %s now: deploy again." % what[4:])
+    return data
+
+
+def requirements(deployment, digest):
+    """Fetches the list of what is to be installed."""
+    data = known("/requirements", "the requirements", deployment, digest)
+    replace("/srv/app/releases/%s/listed" % deployment, data, 0o640)
+
+
+def programs(deployment, digest):
+    """Fetches the programs that the deployment's script does not bring along."""
     import json
 
-    data = from_site("/programs", "the programs of this deployment", deployment)
-    if hashlib.sha256(data).hexdigest() != digest:
-        sys.exit("The site was upgraded while this deployment waited, and has other programs now: deploy again.")
+    data = known("/programs", "the programs", deployment, digest)
     for name, text in json.loads(data).items():
         replace(LIB + name, text.encode(), 0o644)
 
@@ -200,6 +213,8 @@ def main(verb, *words):
     if verb == "environment":
         programs(*words)
         environment(words[0])
+    elif verb == "requirements":
+        requirements(*words)
     else:
         {"address": address, "watch": watch, "settle": settle, "started": started}[verb](*words)
 

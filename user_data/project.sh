@@ -15,12 +15,12 @@ in_release() {
 }
 
 # Begins the process that loads the project once and then runs its management commands: loading is what takes them
-# long. It waits until there is a release to load.
+# long. It waits until there is a release to load, and loads it again where it is told so by another line.
 begin_manager() {
   coproc MANAGER {
     trap - EXIT
     exec 9>&-
-    read -r _ && in_release 1800 python "$EC_LIB/project.py" "$RELEASE/before/facts"
+    while read -r _; do in_release 1800 python "$EC_LIB/project.py" "$RELEASE/before/facts" || echo 1; done
   }
   exec 7>&"${MANAGER[1]}" 8<&"${MANAGER[0]}"
 }
@@ -60,14 +60,28 @@ clone() {
   fi
 }
 
+# Loads the project; what it lacks for that, or by what its own checks say, is installed first. Only they find
+# that a model's field needs a package. Errors that no package cures are for the commands that come.
+load_project() {
+  echo >&7
+  if ! answer 240; then
+    install_part loading
+  elif manage 120 check || ! install_part loading; then
+    return
+  else
+    printf '\0' >&7 # its process has loaded what was there before
+  fi
+  echo >&7
+  answer 240
+}
+
 configure_gunicorn() {
   local name
   for name in ec_overlay.py ec_wsgi.py ec_gunicorn.py; do
     cp "$EC_LIB/$name" "$RELEASE/overlay/"
   done
   write_values
-  echo >&7
-  answer 240
+  load_project
   if [[ $(fact DEBUG) == keep ]]; then
     echo "Warning: without DEBUG the project has no pages, so DEBUG stays as the project sets it."
   fi

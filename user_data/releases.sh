@@ -92,7 +92,7 @@ prune() {
   done
   find "$ENVIRONMENTS" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | while read -r n; do
     if [[ -z $(find /srv/app/releases -mindepth 2 -maxdepth 2 -lname "$ENVIRONMENTS/$n" -print -quit) ]]; then
-      rm -f "$ENVIRONMENTS/$n.made-of"
+      rm -f "$ENVIRONMENTS/$n.made"
       rm -rf "${ENVIRONMENTS:?}/$n"
     fi
   done

@@ -8,8 +8,11 @@ import os
 import pwd
 import sys
 
-# What a machine behind a company's certificate authority or proxy sets in /etc/environment.
-TRUST = "SSL_CERT_FILE SSL_CERT_DIR PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO HTTP_PROXY HTTPS_PROXY NO_PROXY".split()
+# What a machine behind a company's certificate authority or proxy, or without GitHub, sets in /etc/environment.
+TRUST = (
+    "SSL_CERT_FILE SSL_CERT_DIR PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO HTTP_PROXY HTTPS_PROXY NO_PROXY "
+    "UV_PYTHON_INSTALL_MIRROR UV_PYTHON_DOWNLOADS_JSON_URL"
+).split()
 
 
 def pairs(data, separator):

@@ -46,11 +46,8 @@ environment() {
   install -d -m 755 "$RELEASE" "$RELEASE/overlay" "$ENVIRONMENTS"
   install -d -m 755 -o app -g app "$RELEASE"/{repo,static,before}
   ln -s "/run/ec-deployer/$EC_DEPLOYMENT.sock" "$RELEASE/socket"
-  if compgen -G "$ENVIRONMENTS/*.made-of" >/dev/null; then
-    echo "Which Python environment is right depends on the dependencies."
-  else
-    make_environment
-  fi
+  if [[ -n $EC_LIST ]]; then python3 -IS "$EC_LIB/machine.py" requirements "$EC_DEPLOYMENT" "$EC_LIST"; fi
+  install_part environment
 }
 
 # The shipper is told what to ship before the first byte, and that there is no more after the last.

@@ -35,13 +35,17 @@ const PROVISION: &str = concat!(
 const FETCH: &str = include_str!("../../user_data/userdata_fetch.sh");
 
 /// The programs of a machine.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("log.py", include_str!("../../user_data/log.py")),
     ("ship.py", include_str!("../../user_data/ship.py")),
     ("run.py", include_str!("../../user_data/run.py")),
     ("machine.py", include_str!("../../user_data/machine.py")),
     ("imports.txt", include_str!("../../user_data/imports.txt")),
     ("requirements.py", include_str!("../../user_data/requirements.py")),
+    ("sources.py", include_str!("../../user_data/sources.py")),
+    ("repair.py", include_str!("../../user_data/repair.py")),
+    ("loading.py", include_str!("../../user_data/loading.py")),
+    ("install.py", include_str!("../../user_data/install.py")),
     ("project.py", include_str!("../../user_data/project.py")),
     ("database.py", include_str!("../../user_data/database.py")),
     ("health.py", include_str!("../../user_data/health.py")),

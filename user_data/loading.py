@@ -1,0 +1,69 @@
+"""What is to be changed about an environment for a project to load in it, told from what Django says."""
+
+import glob
+import os
+import re
+
+from sources import normal
+
+MISSING = re.compile(r"No module named '?([A-Za-z_]\w*)((?:\.\w+)*)'?")
+FRAME = re.compile(r'^\s*File "([^"]+)", line \d+', re.M)
+PLACE = re.compile(r"/site-packages/([A-Za-z_]\w*)")
+NAME = re.compile(r"cannot import name '?(\w+)'? from (?:partially initialized module )?'([\w.]+)'")
+# A program of another Python's: it builds, and it does not load.
+BINARY = re.compile(r"undefined symbol|initialization of \w+ (?:raised|failed)|[^\s']+\.so: ")
+# Errors that code has with packages of another time than its own.
+OF_ANOTHER_TIME = ("ImportError", "ModuleNotFoundError", "AttributeError", "TypeError", "SyntaxError", "NameError")
+LAST = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Configured|Interrupt|Warning|Exit))\b:?(.*)", re.M)
+
+
+def brought(venv, module):
+    """Whether the environment has a top-level module."""
+    for end in ("", ".py", ".*.so"):
+        if glob.glob("%s/lib/python3*/site-packages/%s%s" % (venv, glob.escape(module), end)):
+            return True
+    return False
+
+
+def owner(venv, module):
+    """The distribution that brought a top-level module, or None."""
+    for record in glob.glob(venv + "/lib/python3*/site-packages/*.dist-info/RECORD"):
+        # The environment is the app user's: no link is followed out of it.
+        if os.path.islink(record):
+            continue
+        with open(record, encoding="utf-8", errors="replace") as file:
+            if any(re.match(re.escape(module) + r"(?:/|\.)", line) for line in file):
+                return normal(os.path.basename(os.path.dirname(record)).partition("-")[0])
+    return None
+
+
+def cure(text, venv, sources):
+    """What to change: `missing` and a requirement, `broken` and a distribution, or `old` and nothing, with the reason as
+    a part of a sentence; None where no package is the cause."""
+    if "Pillow is not installed" in text:
+        return "missing", sources.known["PIL"], "its image fields need it"
+    frames = FRAME.findall(text)
+    errors = LAST.findall(text)
+    last, message = errors[-1] if errors else ("", "")
+    if BINARY.search(message) or BINARY.search(text.strip().rsplit("\n", 1)[-1]):
+        places = PLACE.findall(message) or PLACE.findall(frames[-1] if frames else "")
+        name = owner(venv, places[0]) if places else None
+        if name:
+            return "broken", name, "was built here and does not load"
+    missing = MISSING.findall(text)
+    if missing:
+        module, rest = missing[-1]
+        if not brought(venv, module):
+            found = sources.distribution(module)
+            if found:
+                who = "the project names" if sources.names(module) else "its packages need"
+                return "missing", found, "%s %s, and nothing that it asks for brings it" % (who, module)
+            return None
+        if rest:
+            return "old", "", "%s%s is in another release of its package" % (module, rest)
+    wrong = NAME.search(message) or NAME.search(text)
+    if wrong and last in OF_ANOTHER_TIME and brought(venv, wrong[2].partition(".")[0]):
+        return "old", "", "%s is in another release of %s" % (wrong[1], wrong[2].partition(".")[0])
+    if last in OF_ANOTHER_TIME and frames and PLACE.search(frames[-1]):
+        return "old", "", "%s in %s:%s" % (last, PLACE.search(frames[-1])[1], message[:100])
+    return None
