@@ -27,10 +27,8 @@ environment() {
     fi
   done
   python3 -IS "$EC_LIB/machine.py" environment "$EC_DEPLOYMENT" "$EC_PROGRAMS"
-  if [[ ! -s /etc/ec-deployer/secret_key ]]; then
-    (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put /etc/ec-deployer/secret_key)
-    chgrp app /etc/ec-deployer/secret_key
-  fi
+  make_secret secret_key
+  make_secret database_password
   if [[ $(readlink /srv/app/next) != "$PREVIOUS" ]]; then
     # The deployment before this one was killed.
     python3 -IS "$EC_LIB/machine.py" settle
@@ -50,6 +48,14 @@ environment() {
     echo "Which Python environment is right depends on the dependencies."
   else
     make_environment
+  fi
+}
+
+# A secret that this machine makes once, and keeps.
+make_secret() {
+  if [[ ! -s /etc/ec-deployer/$1 ]]; then
+    (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put "/etc/ec-deployer/$1")
+    chgrp app "/etc/ec-deployer/$1"
   fi
 }
 
