@@ -1,37 +1,51 @@
 """Settings of a release: the project's own, and what hosting needs added to them.
 
 Values come in the environment: EC_SETTINGS, EC_RELEASE, EC_DEBUG (`keep` where the project's URLs go away without
-DEBUG), EC_UNMIGRATED (labels of apps without migrations).
+DEBUG), EC_UNMIGRATED (labels of apps without migrations), and what ec_databases.py and ec_services.py ask for.
 """
 
 import importlib
 import os
 import re
-import sys
 
-SHARED = "/srv/app/shared"
+import django
+
+import ec_databases
+import ec_services
+from ec_notes import note
+from ec_services import as_list
+
 _release = os.environ["EC_RELEASE"]
 
-# While the project's settings load, they are the settings: some ask for them at once.
-os.environ["DJANGO_SETTINGS_MODULE"] = os.environ["EC_SETTINGS"]
-_project = importlib.import_module(os.environ["EC_SETTINGS"])
+
+def _load():
+    """The project's settings. While they load, they are the settings: some ask for them at once."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = os.environ["EC_SETTINGS"]
+    for _ in range(3):
+        try:
+            return importlib.import_module(os.environ["EC_SETTINGS"])
+        except FileNotFoundError as error:
+            # Some readers of a .env insist that there is one; its variables are in the environment.
+            missing = os.path.abspath(str(error.filename or ""))
+            ours = missing.startswith(_release + "/repo/") and os.path.isdir(os.path.dirname(missing))
+            if not ours or not re.search(r"(^|/)\.env[\w.]*$", missing) or os.path.lexists(missing):
+                raise
+            open(missing, "w").close()
+            note("repaired", "The settings insist on a file %s: an empty one was made." % missing[len(_release) + 6:])
+    return importlib.import_module(os.environ["EC_SETTINGS"])
+
+
+_project = _load()
 os.environ["DJANGO_SETTINGS_MODULE"] = __name__
 _own = {name: getattr(_project, name) for name in dir(_project) if name.isupper()}
 globals().update(_own)
 
-# Settings that call django.setup() have bound the connections to the databases as they were.
-_db = sys.modules.get("django.db")
-if _db:
-    for _name in ("settings", "databases"):
-        _db.connections.__dict__.pop(_name, None)
-    _db.connections._settings = _db.connections._databases = None
 
-
-def _slashes(url, fallback):
-    """A URL that nginx can serve: one with a host is left alone, a path gets both slashes."""
+def _slashes(url, fallback, elsewhere):
+    """A URL that nginx can serve: one with a host is left alone where the files are there, a path gets both slashes."""
     url = str(url or "")
     if re.match(r"([a-z]+:)?//", url):
-        return url
+        return url if elsewhere else fallback
     return "/%s/" % url.strip("/") if url.strip("/") else fallback
 
 
@@ -57,10 +71,32 @@ class _Hosts(list):
         return any(host == known for known in self)
 
 
+def _entries(name):
+    """A list of hosts or origins, which some write as one text."""
+    value = _own.get(name)
+    return re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else [str(entry) for entry in as_list(value)]
+
+
+def _host(entry):
+    """The host of an entry that has more than that, a URL for one."""
+    found = re.match(r"(?:[a-z]+://)?(\[[^]]*\]|[^/:]+)(?::\d+)?(?:/.*)?$", entry)
+    return found.group(1) if found else entry
+
+
+def _origin(entry):
+    """An origin as Django 4 and later want it, with its scheme, of which an entry without one says nothing."""
+    if "://" in entry or django.VERSION < (4, 0):
+        return [entry]
+    note("repaired", "CSRF_TRUSTED_ORIGINS has %s, without http:// or https://: both are meant." % entry)
+    return ["http://" + entry, "https://" + entry]
+
+
 # Where it is reached. What comes from a page of the same address needs no word in the second.
-ALLOWED_HOSTS = _Hosts([*_own.get("ALLOWED_HOSTS", []), "localhost", "127.0.0.1", "[::1]"])
+_hosts = [entry for entry in _entries("ALLOWED_HOSTS") if entry]
+_hosts += [_host(entry) for entry in _hosts if _host(entry) not in _hosts]
+ALLOWED_HOSTS = _Hosts([*_hosts, "localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = [
-    *_own.get("CSRF_TRUSTED_ORIGINS", []),
+    *(origin for entry in _entries("CSRF_TRUSTED_ORIGINS") if entry for origin in _origin(entry)),
     *(scheme + name for name in _names() for scheme in ("http://", "https://")),
 ]
 # nginx sets this header whatever a visitor sends, and passes the visitor's Host on.
@@ -70,55 +106,74 @@ USE_X_FORWARDED_HOST = USE_X_FORWARDED_PORT = False
 # There is only http as yet: what insists on https would lock visitors out.
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = False
 SECURE_HSTS_SECONDS = 0
+SSLIFY_DISABLE = True
+CSP_UPGRADE_INSECURE_REQUESTS = False
 PREPEND_WWW = False
 SESSION_COOKIE_DOMAIN = CSRF_COOKIE_DOMAIN = None
 SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = (
     re.sub("^__(Secure|Host)-", "", _own.get(name, default))
     for name, default in (("SESSION_COOKIE_NAME", "sessionid"), ("CSRF_COOKIE_NAME", "csrftoken"))
 )
+# Browsers take a cookie for every site only where it is secure.
+SESSION_COOKIE_SAMESITE, CSRF_COOKIE_SAMESITE = (
+    "Lax" if str(_own.get(name, "Lax")).lower() == "none" and _own.get(name) else _own.get(name, "Lax")
+    for name in ("SESSION_COOKIE_SAMESITE", "CSRF_COOKIE_SAMESITE")
+)
+for _name in ("CONTENT_SECURITY_POLICY", "SECURE_CSP"):
+    _policy = _own.get(_name)
+    if isinstance(_policy, dict):
+        globals()[_name] = _policy = dict(_policy)
+        _policy.pop("upgrade-insecure-requests", None)
+        if isinstance(_policy.get("DIRECTIVES"), dict):
+            _policy["DIRECTIVES"] = dict(_policy["DIRECTIVES"])
+            _policy["DIRECTIVES"].pop("upgrade-insecure-requests", None)
 
 if os.environ.get("EC_DEBUG") != "keep":
     DEBUG = False
+# What helps beside runserver shows its author's tools to every visitor, or waits for a program that is not there.
+for _name in ("MIDDLEWARE", "MIDDLEWARE_CLASSES"):
+    if _own.get(_name):
+        globals()[_name] = [
+            entry for entry in _own[_name] if not re.match("(debug_toolbar|livereload|django_browser_reload)[.]", entry)
+        ]
 
 # Without DEBUG and without a word of the project, the reason of an error page would be told to nobody.
-if not _own.get("LOGGING"):
+if _own.get("LOGGING"):
+    LOGGING = ec_services.logging(_own["LOGGING"])
+else:
     LOGGING = {
         "version": 1,
         "disable_existing_loggers": False,
         "handlers": {"console": {"class": "logging.StreamHandler"}},
         "root": {"handlers": ["console"], "level": "WARNING"},
     }
+if _own.get("CACHES"):
+    CACHES = ec_services.caches(_own["CACHES"])
 
 # A key that is in a public repository is no secret; startproject marks its own so.
 if not _own.get("SECRET_KEY") or str(_own["SECRET_KEY"]).startswith("django-insecure-"):
     SECRET_KEY = os.environ["SECRET_KEY"]
 
 # Files: gathered into the release, and kept beside it.
+_storages = ec_services.Storages(_own, django.VERSION)
+globals().update(_storages.settings)
 STATIC_ROOT = _release + "/static"
-STATIC_URL = _slashes(_own.get("STATIC_URL"), "/static/")
+STATIC_URL = _slashes(_own.get("STATIC_URL"), "/static/", _storages.static)
+EC_LOCAL_STATIC_URL = _slashes(_own.get("STATIC_URL"), "/static/", False)
+EC_PLAIN_STATIC = not _storages.own_static
 STATICFILES_DIRS = [
-    entry for entry in _own.get("STATICFILES_DIRS", [])
+    entry for entry in as_list(_own.get("STATICFILES_DIRS"))
     if os.path.isdir(entry[1] if isinstance(entry, (list, tuple)) else entry)
 ]
-MEDIA_ROOT = SHARED + "/media"
-MEDIA_URL = _slashes(_own.get("MEDIA_URL"), "/media/")
+MEDIA_ROOT = ec_databases.SHARED + "/media"
+MEDIA_URL = _slashes(_own.get("MEDIA_URL"), "/media/", _storages.media)
 
-# SQLite files are kept beside the releases: one for each file that the project names.
-DATABASES = {alias: dict(database) for alias, database in _own.get("DATABASES", {}).items()}
-EC_SQLITE = {}
-for _alias, _database in DATABASES.items():
-    _file = str(_database.get("NAME") or "db.sqlite3")
-    if not str(_database.get("ENGINE", "")).rpartition(".")[2] in ("sqlite3", "spatialite"):
-        continue
-    if ":memory:" in _file or "mode=memory" in _file:
-        continue
-    _file = os.path.abspath(re.sub(r"^file:|\?.*", "", _file))
-    if _file not in EC_SQLITE:
-        _kept = "db" if _alias == "default" else re.sub(r"\W", "_", _alias)
-        EC_SQLITE[_file] = "%s/%s.sqlite3" % (SHARED, _kept)
-    _database["NAME"] = EC_SQLITE[_file]
+EC_DATABASES = ec_databases.Databases(_own.get("DATABASES") or {})
+DATABASES = EC_DATABASES.settings
+ec_databases.fit_drivers(EC_DATABASES.servers)
+ec_services.forget_bound([*DATABASES, *_own.get("CACHES", ())])
 
 # An app without migration files gets its tables by migrate --run-syncdb.
-MIGRATION_MODULES = dict(_own.get("MIGRATION_MODULES", {}))
+MIGRATION_MODULES = dict(_own.get("MIGRATION_MODULES") or {})
 MIGRATION_MODULES.update((label, None) for label in os.environ.get("EC_UNMIGRATED", "").split(",") if label)
 EC_OWN = _own

@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 SHARED = "/srv/app/shared"
 HOME = "/srv/app/home"
 LOGS = "/var/log/ec-deployer/"
+LIB = "/opt/ec-deployer"
 RUN = ["/usr/bin/python3", "-I", "/opt/ec-deployer/run.py", "/usr/bin/python3", "-I", os.path.abspath(__file__)]
 LINES = 500  # of each log
 BYTES = 160 << 10  # of each log: three of them stay below what the site takes
@@ -98,16 +99,33 @@ def databases():
     return found
 
 
+def served(directory):
+    """Copies of what the machine's database servers hold for the project, as text."""
+    try:
+        sys.path.append(LIB)
+        import servers
+    except ImportError:
+        return []  # the machine's last deployment was before there were any
+    copies = []
+    for kind, name in servers.known():
+        server = servers.server(kind)
+        if server.size(name) > shutil.disk_usage(directory).free // 3:
+            raise Refused("There is no room on the machine for a copy of its database.")
+        copies.append(os.path.join(directory, "%s-%s.%s" % (kind, name, server.ending)))
+        server.plain(name, copies[-1])
+    return copies
+
+
 def pack_database(out):
     """Copies the databases as they are at one moment, while the project goes on using them."""
     paths = databases()
-    if not paths:
-        raise Refused("The project has no SQLite database on this machine.")
     for name in os.listdir(HOME):
         if name.startswith(".fetch-") and time.time() - os.stat(os.path.join(HOME, name)).st_mtime > 3600:
             shutil.rmtree(os.path.join(HOME, name), ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=HOME) as directory:
-        copies = []
+        copies = served(directory)
+        if not paths and not copies:
+            raise Refused("The project has no database on this machine.")
         for path in paths:
             copy = os.path.join(directory, os.path.basename(path))
             old, new = sqlite3.connect(path, timeout=30), sqlite3.connect(copy)
@@ -119,7 +137,7 @@ def pack_database(out):
                 old.close()
                 new.close()
             copies.append(copy)
-        if len(copies) > 1:
+        if len(copies) > 1 or not paths:
             out.write(b"tar.gz\n")
             pack(out, ((copy, os.path.basename(copy)) for copy in copies))
             return
@@ -260,7 +278,7 @@ def main(verb, kind, url=None):
         out.flush()
     except Refused as refused:
         out.write(str(refused).encode() + b"\n")
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.Error, subprocess.SubprocessError) as error:
         # Behind the first line of what is sent this is no sentence any more, but the code says that it broke off.
         out.write(("The files could not be packed on the machine: %s\n" % error).encode())
         out.flush()

@@ -1,6 +1,6 @@
 """The Python environment of a release: which Python, what is installed, and what is changed where that does not go.
 
-`install.py environment`, `install.py gunicorn`, `install.py dependencies`, `install.py loading`. Runs as root, which
+`install.py environment|gunicorn|dependencies|loading|postgresql|mysql`. Runs as root, which
 decides and remembers; whatever asks the network or runs code of a package runs as the user app. The deployment's
 values come in the environment. What its owner is to be told goes to the file `told` of the release, `repaired TEXT` or
 `warning TEXT` a line.
@@ -399,6 +399,15 @@ class Release:
             # What did not help is nobody else's.
             os.remove("%s/%s.made" % (self.environments, self.number))
 
+    def driver(self, server, *packages):
+        """Brings what speaks to a database server, where nothing that the project asks for does."""
+        self.end = time.monotonic() + LOADING_MINUTES * 60
+        wish, made_of = self.wish()
+        why = "nothing that the project asks for speaks to " + server
+        if not any(self.repair(wish, "missing", package, why) for package in packages):
+            sys.exit(1)
+        self.finished(wish, made_of)
+
     def own_environment(self, wish):
         """What an earlier release serves from is not changed: the release gets its own."""
         if self.is_own():
@@ -456,7 +465,12 @@ class Release:
 
 def main(verb):
     release = Release()
-    steps = {"dependencies": release.dependencies, "loading": release.loading}
+    steps = {
+        "dependencies": release.dependencies,
+        "loading": release.loading,
+        "postgresql": lambda: release.driver("PostgreSQL", "psycopg2-binary"),
+        "mysql": lambda: release.driver("MySQL", "mysqlclient", "PyMySQL"),
+    }
     try:
         if verb == "environment":
             release.choose_python()

@@ -2,6 +2,7 @@
 `machine.py environment ID DIGEST`, `machine.py requirements ID DIGEST`, `machine.py started ID`.
 """
 
+import glob
 import http.client
 import os
 import pwd
@@ -127,9 +128,12 @@ def watch():
 def settle():
     """Undoes a deployment that a power cut left half done: `next` is not what serves."""
     ready, serving = (os.path.realpath("/srv/app/" + name) for name in ("next", "current"))
-    if os.path.isdir(ready) and ready != serving:
-        undo = ["python3", "-IS", LIB + "run.py", "python3", "-IS", LIB + "database.py", "restore", ready]
-        subprocess.run(undo, timeout=120)
+    # One whose databases were being put back is done once more.
+    undone = {os.path.dirname(os.path.dirname(mark)) for mark in glob.glob("/srv/app/releases/*/before/restoring")}
+    for release in {*undone, ready} - {serving}:
+        if os.path.isdir(release):
+            undo = ["python3", "-IS", LIB + "run.py", "python3", "-IS", LIB + "database.py", "restore", release]
+            subprocess.run(undo, timeout=900)
     if ready != serving and os.path.lexists("/srv/app/next"):
         os.remove("/srv/app/next")
         if os.path.isdir(serving):

@@ -38,7 +38,7 @@ UNIT
   renew /etc/systemd/system/ec-deployer-address.service <<'UNIT' && changed=1
 [Unit]
 Description=Keeps the names of this machine true, before the project starts
-After=network-online.target
+After=network-online.target postgresql.service mariadb.service
 Wants=network-online.target
 Before=supervisor.service nginx.service
 [Service]

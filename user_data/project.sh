@@ -27,9 +27,20 @@ begin_manager() {
 
 # What came of what the manager was last asked for: `answer SECONDS`.
 answer() {
-  local code
-  if read -r -t "$(($1 + 20))" code <&8 && [[ $code =~ ^[0-9]{1,3}$ ]]; then return "$code"; fi
+  local line
+  while read -r -t "$(($1 + 20))" line <&8; do
+    if [[ $line =~ ^[0-9]{1,3}$ ]]; then return "$line"; fi
+    tell_line "$line"
+  done
   return 1
+}
+
+# A program's line in the log: as a mark where it begins as `repaired TEXT` or `warning TEXT` does.
+tell_line() {
+  case $1 in
+    'repaired '* | 'warning '*) tell "${1%% *}" "${1#* }" ;;
+    *) printf '%s\n' "$1" ;;
+  esac
 }
 
 # Runs a management command: `manage SECONDS COMMAND ARGUMENTS...`.
@@ -60,42 +71,56 @@ clone() {
   fi
 }
 
+# Loads the settings, has what they want of the machine, and loads the project.
+load_once() {
+  echo >&7
+  answer 120 && serve_databases || return
+  echo >&7
+  answer 240
+}
+
 # Loads the project; what it lacks for that, or by what its own checks say, is installed first. Only they find
 # that a model's field needs a package. Errors that no package cures are for the commands that come.
 load_project() {
-  echo >&7
-  if ! answer 240; then
+  if ! load_once; then
     install_part loading
   elif manage 120 check || ! install_part loading; then
     return
   else
     printf '\0' >&7 # its process has loaded what was there before
   fi
-  echo >&7
-  answer 240
+  load_once
 }
 
 configure_gunicorn() {
-  local name
-  for name in ec_overlay.py ec_wsgi.py ec_gunicorn.py; do
-    cp "$EC_LIB/$name" "$RELEASE/overlay/"
-  done
+  cp "$EC_LIB"/ec_*.py "$RELEASE/overlay/"
   write_values
   load_project
   if [[ $(fact DEBUG) == keep ]]; then
-    echo "Warning: without DEBUG the project has no pages, so DEBUG stays as the project sets it."
+    tell warning "Without DEBUG the project has no pages, so DEBUG stays as the project sets it."
   fi
   if [[ ! $(fact UNMIGRATED) =~ ^[A-Za-z0-9_,]*$ ]]; then
     echo "An app's label is not a plain name."
     return 1
   fi
-  write_values "$(fact DEBUG)" "$(fact UNMIGRATED)"
+  write_values
+}
+
+# Starts the database servers that the settings name, and brings the driver that the project does not.
+serve_databases() {
+  if [[ -n $(fact SERVERS) ]]; then python3 -IS "$EC_LIB/servers.py" up "$RELEASE/before/facts"; fi
+  if [[ $(fact DRIVER) =~ ^(postgresql|mysql)$ ]]; then install_part "$(fact DRIVER)"; fi
 }
 
 # What the release's processes are told, as run.py reads it.
 write_values() {
+  local debug='' unmigrated='' static=''
+  if [[ -f $RELEASE/before/facts ]]; then
+    debug=$(fact DEBUG) unmigrated=$(fact UNMIGRATED) static=$(fact STATIC)
+  fi
   printf '%s\0' "EC_PROJECT=$EC_PROJECT" "EC_SETTINGS=$EC_SETTINGS" "EC_WSGI=$EC_WSGI" \
-    "EC_DEBUG=${1-}" "EC_UNMIGRATED=${2-}" | put "$RELEASE/values"
+    "EC_DATABASE=$EC_DATABASE" "EC_DATABASE_LIKELY=$EC_DATABASE_LIKELY" "EC_VARIABLES=$EC_VARIABLES" \
+    "EC_DEBUG=$debug" "EC_UNMIGRATED=$unmigrated" "EC_STATIC=$static" | put "$RELEASE/values"
 }
 
 collectstatic() {
@@ -105,20 +130,26 @@ collectstatic() {
     return
   fi
   manage 300 collectstatic --noinput
+  if [[ $(fact STATIC) == plain ]]; then
+    write_values
+    configure_nginx
+  fi
   # Files that a project keeps where it gathers them would otherwise be served by nobody.
   own=$(fact OWN_STATIC)
   if [[ -n $own && -d $own ]]; then in_release 60 cp -rnP -- "$own/." "$RELEASE/static/"; fi
 }
 
 migrate() {
-  local alias aliases unmigrated options=()
-  as_app 240 python3 -IS "$EC_LIB/database.py" prepare "$RELEASE"
+  local alias aliases unmigrated options=() line
+  as_app 600 python3 -IS "$EC_LIB/database.py" prepare "$RELEASE" | while IFS= read -r line; do
+    tell_line "$line"
+  done
   IFS=, read -ra aliases <<<"$(fact DATABASES)"
   unmigrated=$(fact UNMIGRATED)
   if [[ -n $unmigrated ]]; then
     options=(--run-syncdb)
-    echo "Warning: no migrations are committed for ${unmigrated//,/, }: tables are made once, later changes" \
-      "of the models will not reach them."
+    tell warning "No migrations are committed for ${unmigrated//,/, }: tables are made once, later changes of the" \
+      "models will not reach them."
   fi
   if ((${#aliases[@]} == 0)); then echo "The project has no database."; fi
   for alias in "${aliases[@]}"; do

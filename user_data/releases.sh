@@ -70,7 +70,7 @@ undo() {
     reload_nginx
     supervisorctl update
   fi
-  if [[ -d $RELEASE/before ]]; then as_app 120 python3 -IS "$EC_LIB/database.py" restore "$RELEASE"; fi
+  if [[ -d $RELEASE/before ]]; then as_app 600 python3 -IS "$EC_LIB/database.py" restore "$RELEASE"; fi
 }
 
 # Stops the processes of the release before, once what visitors asked of it has been answered.

@@ -13,6 +13,7 @@ TRUST = (
     "SSL_CERT_FILE SSL_CERT_DIR PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO HTTP_PROXY HTTPS_PROXY NO_PROXY "
     "UV_PYTHON_INSTALL_MIRROR UV_PYTHON_DOWNLOADS_JSON_URL"
 ).split()
+ETC = "/etc/ec-deployer/"
 
 
 def pairs(data, separator):
@@ -47,9 +48,12 @@ def main(args):
         root = "/srv/app/releases/" + release
         values = pairs(read(root + "/values"), "\0")
         project = root + "/repo/" + values["EC_PROJECT"]
-        env |= pairs(read("/etc/ec-deployer/app.env"), "\0")
-        if not env.get("SECRET_KEY"):
-            env["SECRET_KEY"] = read("/etc/ec-deployer/secret_key").decode()
+        given = pairs(read(ETC + "app.env"), "\0")
+        env |= given
+        sys.path.append(os.path.dirname(os.path.abspath(__file__)))
+        from variables import filled
+
+        env |= filled(values, given, root)
         ours |= values
         ours |= {
             "PATH": root + "/venv/bin:" + path, "VIRTUAL_ENV": root + "/venv", "EC_RELEASE": root,

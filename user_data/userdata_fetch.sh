@@ -1,5 +1,5 @@
 #!/bin/bash
-# Sends the site what it asked of this machine: the end of the project's log, its SQLite database or its media files.
+# Sends the site what it asked of this machine: the end of the project's log, its database or its media files.
 # Before it come a block of values (EC_…), the library of steps and the program that does it.
 
 case $EC_KIND in

@@ -27,10 +27,8 @@ environment() {
     fi
   done
   python3 -IS "$EC_LIB/machine.py" environment "$EC_DEPLOYMENT" "$EC_PROGRAMS"
-  if [[ ! -s /etc/ec-deployer/secret_key ]]; then
-    (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put /etc/ec-deployer/secret_key)
-    chgrp app /etc/ec-deployer/secret_key
-  fi
+  make_secret secret_key
+  make_secret database_password
   if [[ $(readlink /srv/app/next) != "$PREVIOUS" ]]; then
     # The deployment before this one was killed.
     python3 -IS "$EC_LIB/machine.py" settle
@@ -48,6 +46,14 @@ environment() {
   ln -s "/run/ec-deployer/$EC_DEPLOYMENT.sock" "$RELEASE/socket"
   if [[ -n $EC_LIST ]]; then python3 -IS "$EC_LIB/machine.py" requirements "$EC_DEPLOYMENT" "$EC_LIST"; fi
   install_part environment
+}
+
+# A secret that this machine makes once, and keeps.
+make_secret() {
+  if [[ ! -s /etc/ec-deployer/$1 ]]; then
+    (umask 027 && od -An -N48 -tx1 /dev/urandom | tr -d ' \n' | put "/etc/ec-deployer/$1")
+    chgrp app "/etc/ec-deployer/$1"
+  fi
 }
 
 # The shipper is told what to ship before the first byte, and that there is no more after the last.

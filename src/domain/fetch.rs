@@ -24,7 +24,7 @@ pub struct UnknownOfFetch(String);
 pub enum FetchKind {
     /// The last lines that gunicorn and nginx wrote.
     Log,
-    /// The project's SQLite database, or all of them where it has several.
+    /// The project's databases on the machine: SQLite's files, and copies of what PostgreSQL and MySQL have.
     Database,
     /// The files that people uploaded to the project.
     Media,

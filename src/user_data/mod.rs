@@ -35,10 +35,11 @@ const PROVISION: &str = concat!(
 const FETCH: &str = include_str!("../../user_data/userdata_fetch.sh");
 
 /// The programs of a machine.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("log.py", include_str!("../../user_data/log.py")),
     ("ship.py", include_str!("../../user_data/ship.py")),
     ("run.py", include_str!("../../user_data/run.py")),
+    ("variables.py", include_str!("../../user_data/variables.py")),
     ("machine.py", include_str!("../../user_data/machine.py")),
     ("imports.txt", include_str!("../../user_data/imports.txt")),
     ("requirements.py", include_str!("../../user_data/requirements.py")),
@@ -48,8 +49,13 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("install.py", include_str!("../../user_data/install.py")),
     ("project.py", include_str!("../../user_data/project.py")),
     ("database.py", include_str!("../../user_data/database.py")),
+    ("servers.py", include_str!("../../user_data/servers.py")),
     ("health.py", include_str!("../../user_data/health.py")),
     ("ec_overlay.py", include_str!("../../user_data/ec_overlay.py")),
+    ("ec_notes.py", include_str!("../../user_data/ec_notes.py")),
+    ("ec_databases.py", include_str!("../../user_data/ec_databases.py")),
+    ("ec_services.py", include_str!("../../user_data/ec_services.py")),
+    ("ec_storage.py", include_str!("../../user_data/ec_storage.py")),
     ("ec_wsgi.py", include_str!("../../user_data/ec_wsgi.py")),
     ("ec_gunicorn.py", include_str!("../../user_data/ec_gunicorn.py")),
     (OF_FETCH, include_str!("../../user_data/fetch.py")),

@@ -24,7 +24,7 @@ async fn until(person: &Person, path: &str, wish: impl Fn(&str) -> bool) -> Page
 }
 
 /// Prepares a download and gives its bytes.
-async fn download(person: &Person, site: &Site, name: &str, kind: &str) -> Vec<u8> {
+pub async fn download(person: &Person, site: &Site, name: &str, kind: &str) -> Vec<u8> {
     let page = format!("/instances/{name}/data");
     let answer = person.post_from(&page, &format!("{page}/{kind}"), &[]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
@@ -37,7 +37,7 @@ async fn download(person: &Person, site: &Site, name: &str, kind: &str) -> Vec<u
 }
 
 /// What a shell on this host makes of a downloaded file.
-fn shell(site: &Site, command: &str) -> String {
+pub fn shell(site: &Site, command: &str) -> String {
     let output = Command::new("sh").args(["-c", command]).current_dir(&site.state_dir).output().unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()

@@ -1,4 +1,4 @@
-//! The data that only the machine has, to download before it goes: the SQLite database and the media files. Each is
+//! The data that only the machine has, to download before it goes: the database and the media files. Each is
 //! prepared first, since it comes from the machine, and then kept for an hour.
 
 use askama::Template;
@@ -55,7 +55,7 @@ impl Card {
             ),
             _ => (
                 "Database",
-                "The project's SQLite database as it is at one moment, while the project goes on. More than one come as a compressed archive.",
+                "The project's database as it is at one moment, while the project goes on: SQLite's file, or a compressed archive of it where there are more, or where PostgreSQL or MySQL has it.",
                 "the database",
             ),
         };
