@@ -1,4 +1,4 @@
-//! What is secret or exclusive of a state directory: the key of deploy-log tokens, and the lock.
+//! What is secret or exclusive of a state directory: the keys of deploy-log tokens and of variables, and the lock.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -9,7 +9,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::domain::LogKey;
+use crate::domain::{LogKey, Vault};
 
 /// Makes the state directory where it is missing. Others may pass through it, to the repositories that git
 /// reads as an account without rights, and see nothing: every secret in it is readable by its owner alone.
@@ -55,23 +55,38 @@ fn holder(locks: &str, inode: u64) -> Option<i32> {
 /// # Errors
 /// Where the file cannot be read or written, or holds something else.
 pub fn log_key(state_dir: &Path) -> io::Result<LogKey> {
-    let path = state_dir.join("log.key");
-    let mut bytes = [0; 64];
+    kept(state_dir, "log.key").map(LogKey::new)
+}
+
+/// What seals the values of variables, by a key that is made at the first start and kept beside the database, not in
+/// it: who has a copy of the database alone reads none of them.
+///
+/// # Errors
+/// Where the file cannot be read or written, or holds something else.
+pub fn vault(state_dir: &Path) -> io::Result<Vault> {
+    kept(state_dir, "variables.key").map(Vault::new)
+}
+
+/// The random bytes of a file, which is made where it is missing.
+fn kept<const N: usize>(state_dir: &Path, name: &str) -> io::Result<[u8; N]> {
+    let path = state_dir.join(name);
+    let mut bytes = [0; N];
     match File::open(&path) {
         Ok(mut file) => file.read_exact(&mut bytes)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            bytes = rand::random();
+            rand::fill(&mut bytes);
             // Renamed into place, so that a crash here leaves no half key behind.
-            let fresh = state_dir.join("log.key.new");
+            let fresh = state_dir.join(format!("{name}.new"));
             let mut file =
                 OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             std::fs::rename(&fresh, &path)?;
+            File::open(state_dir)?.sync_all()?;
         }
         Err(error) => return Err(error),
     }
-    Ok(LogKey::new(bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -85,6 +100,20 @@ mod tests {
             2: -> FLOCK  ADVISORY  WRITE 9 08:01:42 0 EOF\n3: FLOCK  ADVISORY  READ 10 08:01:43 0 EOF\n";
         assert_eq!(holder(locks, 42), Some(8));
         assert_eq!(holder(locks, 43), None);
+    }
+
+    #[test]
+    fn the_key_of_variables_stays_and_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let sealed = vault(dir.path()).unwrap().seal("here", b"secret");
+        assert_eq!(vault(dir.path()).unwrap().open("here", &sealed).unwrap(), b"secret");
+        let key = dir.path().join("variables.key");
+        assert_eq!(std::fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::remove_file(&key).unwrap();
+        assert!(vault(dir.path()).unwrap().open("here", &sealed).is_err());
+        std::fs::write(&key, b"short").unwrap();
+        assert!(vault(dir.path()).is_err(), "half a key is none, and is not written over");
     }
 
     #[test]

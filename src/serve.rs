@@ -83,7 +83,8 @@ pub enum ServeError {
 pub async fn open_store(config: &Config) -> Result<Store, ServeError> {
     keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
     let store = Store::open(&config.database_url()).await?;
-    Ok(store.with_max_instances(config.max_instances_per_owner))
+    let vault = keys::vault(&config.state_dir).map_err(ServeError::State)?;
+    Ok(store.with_max_instances(config.max_instances_per_owner).with_vault(vault))
 }
 
 /// Runs the site until SIGTERM or SIGINT.

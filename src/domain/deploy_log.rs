@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CommitId, Step};
+use super::{AdminState, CommitId, Step};
 
 /// What a line of a log that starts with `::ec ` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub enum Mark {
     Repaired(String),
     /// `::ec warning TEXT`: what its owner should know though it does not stop the deployment.
     Warning(String),
+    /// `::ec admin created`, `exists` or `failed`: what came of the project's first admin.
+    Admin(AdminState),
     /// `::ec done`
     Done,
 }
@@ -53,6 +55,7 @@ fn parse_mark(line: &str) -> Option<Mark> {
     let words: Vec<_> = rest.split(' ').collect();
     match words[..] {
         ["done"] => Some(Mark::Done),
+        ["admin", state] => state.parse().ok().filter(|state| *state != AdminState::Wanted).map(Mark::Admin),
         ["commit", id] => id.parse().ok().map(Mark::Commit),
         ["step", name, "start"] => Some(Mark::Start(name.to_owned())),
         ["step", name, "ok", seconds] => {
@@ -107,6 +110,8 @@ pub struct Report {
     repaired: Vec<String>,
     #[serde(default)]
     warnings: Vec<String>,
+    #[serde(default)]
+    admin: Option<AdminState>,
     done: bool,
     /// The last line, as far as it has come; a mark fits into [`Report::LINE`] bytes.
     unfinished: Vec<u8>,
@@ -159,6 +164,7 @@ impl Report {
             Mark::Saw(text) if self.saw.len() < Self::SAW => self.saw.push(text),
             Mark::Repaired(text) if self.repaired.len() < Self::TOLD => self.repaired.push(text),
             Mark::Warning(text) if self.warnings.len() < Self::TOLD => self.warnings.push(text),
+            Mark::Admin(state) => self.admin = Some(state),
             Mark::Saw(_) | Mark::Repaired(_) | Mark::Warning(_) => {}
             Mark::Done => self.done = true,
         }
@@ -193,6 +199,16 @@ impl Report {
     /// What the deployment found that its owner should know.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// What came of the project's first admin, where there is one to make.
+    pub fn admin(&self) -> Option<AdminState> {
+        self.admin
+    }
+
+    /// The beginning of the line that has not ended. Of one that is too long to be a mark it is a space.
+    pub fn line_so_far(&self) -> &[u8] {
+        if self.overlong { b" " } else { &self.unfinished }
     }
 
     /// Whether the log says that the deployment is done and well.
@@ -268,6 +284,21 @@ mod tests {
     }
 
     #[test]
+    fn what_came_of_the_admin_is_one_of_three_words() {
+        assert_eq!(report("::ec admin created\n").admin(), Some(AdminState::Created));
+        assert_eq!(report("::ec admin exists\n").admin(), Some(AdminState::Exists));
+        assert_eq!(
+            report("::ec admin failed\n::ec done\n::ec admin created\n").admin(),
+            Some(AdminState::Failed)
+        );
+        for text in
+            ["::ec admin wanted\n", "::ec admin\n", " ::ec admin created\n", "::ec admin created now\n"]
+        {
+            assert_eq!(report(text).admin(), None, "{text:?}");
+        }
+    }
+
+    #[test]
     fn what_is_indented_unfinished_or_misspelt_is_no_mark() {
         for text in
             [" ::ec done\n", "::ec done", "::ec Done\n", "::ec done now\n", "x::ec done\n", "::ec  done\n"]
@@ -294,6 +325,7 @@ mod tests {
             "::ec step (clone|migrate|health|x) (start|ok 1\\.5|failed 2)\n",
             Just(format!("::ec commit {COMMIT}\n")),
             "::ec saw [a-z ]{0,30}\n",
+            "::ec admin (created|exists|wanted)\n",
             ".{0,40}\n",
             "[a-z]{500,520}\n",
             ".{0,20}",

@@ -162,8 +162,8 @@ impl Store {
         Ok(row.is_some())
     }
 
-    /// Ends a fetch well, with its log where it is one; what was fetched of this kind before it is forgotten. False
-    /// where it is not open any more.
+    /// Ends a fetch well, with its log where it is one, in which secrets of its instance are masked; what was fetched of
+    /// this kind before it is forgotten. False where it is not open any more.
     ///
     /// # Errors
     /// Where the database fails.
@@ -176,6 +176,14 @@ impl Store {
     ) -> Result<bool, StoreError> {
         let (now, size, format) = (Timestamp::now().0, size.cast_signed(), format.name());
         let mut tx = self.begin().await?;
+        let mut log = log.map(<[u8]>::to_vec);
+        if let Some(log) = &mut log {
+            let of = sqlx::query!("SELECT instance FROM fetches WHERE id = $1", id.0)
+                .fetch_optional(&mut *tx)
+                .await?;
+            let Some(of) = of else { return Ok(false) };
+            self.scrubber(&mut tx, RowId(of.instance)).await?.mask_text(log);
+        }
         let row = sqlx::query!(
             "UPDATE fetches SET state = 'ready', ended_at = $2, size = $3, format = $4, log = $5
              WHERE id = $1 AND state IN ('wanted', 'sent') RETURNING instance, kind",

@@ -25,7 +25,8 @@ impl Store {
     /// How long an ended deployment still takes its last bytes.
     pub const LATE_SECONDS: i64 = 3600;
 
-    /// Takes bytes of a deploy log that begin at `offset`, and what they say.
+    /// Takes bytes of a deploy log that begin at `offset`, and what they say. Secrets of its instance are masked, byte by
+    /// byte; what may be the beginning of one is not taken until it comes again with what follows it.
     ///
     /// # Errors
     /// Where the database fails.
@@ -50,17 +51,32 @@ impl Store {
             return Ok(Appended::Gap(size));
         }
         let known = usize::try_from(size - offset).unwrap_or(usize::MAX);
-        let fresh = bytes.get(known..).unwrap_or_default();
+        let mut fresh = bytes.get(known..).unwrap_or_default().to_vec();
+        if fresh.is_empty() {
+            return Ok(Appended::Taken(size));
+        }
+        if size + fresh.len() as u64 > Self::LOG_MAX {
+            return Ok(Appended::TooLarge);
+        }
+        let mut report: Report = At { table: "deployments", row: id.0 }.json("report", &row.report)?;
+        let (step, admin) = (report.current(), report.admin());
+        let taken =
+            self.scrubber(&mut tx, RowId(row.instance)).await?.mask_log(report.line_so_far(), &mut fresh);
+        report.feed(&fresh[..taken]);
+        if row.ended_at.is_some() || report.ended() {
+            // Nothing follows it, so that it never becomes a whole secret.
+            fresh[taken..].fill(b'*');
+            report.feed(&fresh[taken..]);
+        } else {
+            fresh.truncate(taken);
+        }
         if fresh.is_empty() {
             return Ok(Appended::Taken(size));
         }
         let grown = size + fresh.len() as u64;
-        if grown > Self::LOG_MAX {
-            return Ok(Appended::TooLarge);
+        if let Some(state) = report.admin().filter(|_| admin.is_none()) {
+            self.first_admin_told(&mut tx, id, state).await?;
         }
-        let mut report: Report = At { table: "deployments", row: id.0 }.json("report", &row.report)?;
-        let step = report.current();
-        report.feed(fresh);
         let step_since = (report.current() != step).then_some(now.0);
         let (report, log_size) = (to_json(&report)?, grown.cast_signed());
         sqlx::query!(

@@ -9,6 +9,7 @@ mod deployments;
 mod edit;
 mod error;
 mod fetches;
+mod first_admins;
 mod image_deletion;
 mod images;
 mod instances;
@@ -21,9 +22,11 @@ mod memos;
 mod orphans;
 mod people;
 mod power;
+mod scrubbers;
 mod sessions;
 mod submit;
 mod users;
+mod variables;
 mod writer;
 
 use std::{path::Path, str::FromStr, sync::Arc, time::Duration};
@@ -33,6 +36,7 @@ pub use attempts::Attempt;
 pub use counts::Counts;
 pub use edit::Edit;
 pub use error::StoreError;
+pub use first_admins::AdminError;
 pub use image_deletion::ImageDeletion;
 pub use images::BakedImage;
 pub use instances::Overview;
@@ -50,12 +54,14 @@ use sqlx::{
 pub use submit::{Submission, SubmitError, Submitted};
 use tokio::sync::{broadcast, watch};
 pub use users::UserError;
+pub use variables::{Environment, KeptVariable, VariablesError};
 
 use self::{
     memos::{Foreign, Memos},
+    scrubbers::Scrubbers,
     writer::{Tx, Writer},
 };
-use crate::domain::{ImageId, Readiness, RowId};
+use crate::domain::{ImageId, Readiness, RowId, Vault};
 
 /// What a committed change was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +98,9 @@ pub struct Store {
     readiness: watch::Sender<Readiness>,
     /// Most instances that an owner may have; 0 is no limit.
     max_instances: u32,
+    /// What seals secrets.
+    vault: Vault,
+    scrubbers: Arc<Scrubbers>,
 }
 
 impl Store {
@@ -131,6 +140,8 @@ impl Store {
             changes,
             readiness: watch::Sender::default(),
             max_instances: 0,
+            vault: Vault::random(),
+            scrubbers: Arc::default(),
         })
     }
 

@@ -1,6 +1,7 @@
 mod attempts;
 mod images;
 mod orphans;
+mod variables;
 
 use super::*;
 use crate::domain::{

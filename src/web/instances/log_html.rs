@@ -78,6 +78,7 @@ pub fn line_html(line: &str) -> String {
         Line::Mark(Mark::Commit(commit)) => format!("<i>commit {}</i>", commit.short()),
         Line::Mark(Mark::Saw(text)) => escape(&clean(&text)),
         Line::Mark(Mark::Repaired(text)) => format!("<i>Repaired: {}</i>", escape(&clean(&text))),
+        Line::Mark(Mark::Admin(state)) => format!("<i>First admin: {}</i>", state.name()),
         Line::Mark(Mark::Warning(text)) => format!("<i>Warning: {}</i>", escape(&clean(&text))),
         Line::Mark(Mark::Done) => "<i>done</i>".to_owned(),
         Line::Text(text) => escape(&clean(text)),
