@@ -108,7 +108,7 @@ configure_gunicorn() {
 
 # Starts the database servers that the settings name, and brings the driver that the project does not.
 serve_databases() {
-  if [[ -n $(fact SERVERS) ]]; then python3 -IS "$EC_LIB/servers.py" up "$RELEASE/before/facts"; fi
+  if [[ -n $(fact SERVERS) ]]; then python3 -IS "$EC_LIB/servers.py" up "$RELEASE/before/facts" || return; fi
   if [[ $(fact DRIVER) =~ ^(postgresql|mysql)$ ]]; then install_part "$(fact DRIVER)"; fi
 }
 
