@@ -15,6 +15,7 @@ mod crash;
 #[allow(dead_code, reason = "the tests of EC2 use the rest")]
 #[path = "../ec2/database.rs"]
 mod database;
+mod dependencies;
 mod doctor;
 #[allow(dead_code, reason = "the sweep of pages uses the rest")]
 #[path = "../browser/driver.rs"]
