@@ -117,7 +117,6 @@ class Release:
         self.end = time.monotonic() + MINUTES * 60
 
     def tell(self, kind, text):
-        say("%s: %s" % (kind.capitalize(), text))
         line = "%s %s\n" % (kind, re.sub(r"\s+", " ", text))
         if line not in self.told:
             self.told.append(line)
@@ -306,8 +305,9 @@ class Release:
                 break
             say("That does not go: trying otherwise.")
             code, text = self.try_wish(wish)
-        if code:
+        if code and text is not first[1]:
             say("\nNothing that was tried instead helped. What came of the project's own list:\n" + first[1])
+        if code:
             self.explain(first[1])
         return code
 
@@ -418,16 +418,19 @@ class Release:
 
     def repair(self, wish, kind, what, why):
         """One change to what is installed, told; whether it went well."""
-        say("The project does not load: %s" % why)
+        say("The project does not load: %s." % (what + " " + why if kind == "broken" else why))
         if kind == "old":
             return self.settled_otherwise(wish) or self.of_its_time(wish)
         if not self.own_environment(wish):
             return False
         if kind == "broken":
-            name, version = what, self.installed().get(what, "")
-            if not wish.climb(name, version, why):
-                return False
-            return self.try_wish(wish)[0] == 0
+            changed = wish.newer(what, self.installed().get(what, ""), why)
+            while changed and self.left() > 30:
+                code, text = self.try_wish(wish)
+                if code == 0:
+                    return True
+                changed = wish.after(text)
+            return False
         for tight in (True, False):
             held = self.installed() if tight else {DJANGO: self.installed().get(DJANGO, "")}
             held.pop(name_of(what), None)

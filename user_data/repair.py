@@ -119,6 +119,14 @@ class Wish:
         ladder = [(asked + same_major(version), True), (asked + ">=" + version.partition("+")[0], False)] if version else []
         return self.next_rung(name, ladder + [(asked, True)], "%s %s" % (name, version), why)
 
+    def newer(self, name, version, why):
+        """A later release of a package that installs and does not load."""
+        if name == "psycopg2":
+            return self.climb(name, version, why)
+        asked, later = self.named(name), same_major(version).replace(">=", ">")
+        ladder = [(asked + later, True), (asked + ">" + version, True)]
+        return name != DJANGO and self.next_rung(name, ladder, "%s %s" % (name, version), why)
+
     def next_rung(self, name, ladder, shown, why):
         # Of the steps that the first failure offers, each is taken once, whatever the next failure is.
         ladder = self.rungs.setdefault(name, [*ladder, None])

@@ -357,3 +357,16 @@ fn a_machine_takes_only_its_own_programs_and_notices_another_address() {
     python.stdin.take().unwrap().write_all(slim(program).as_bytes()).unwrap();
     assert!(python.wait().unwrap().success());
 }
+
+#[test]
+fn what_is_installed_and_repaired() {
+    let here = tempfile::tempdir().unwrap();
+    for (name, program) in PROGRAMS {
+        let program = if name.ends_with(".py") { outdent(&slim(program)) } else { program.to_owned() };
+        std::fs::write(here.path().join(name), program).unwrap();
+    }
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/src/user_data/install_test.py");
+    let output =
+        Command::new("python3").args(["-IS", tests]).arg(here.path()).output().expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -16,6 +16,7 @@ mod crash;
 #[path = "../ec2/database.rs"]
 mod database;
 mod databases;
+mod dependencies;
 mod doctor;
 #[allow(dead_code, reason = "the sweep of pages uses the rest")]
 #[path = "../browser/driver.rs"]
