@@ -15,12 +15,12 @@ in_release() {
 }
 
 # Begins the process that loads the project once and then runs its management commands: loading is what takes them
-# long. It waits until there is a release to load.
+# long. It waits until there is a release to load, and loads it again where it is told so by another line.
 begin_manager() {
   coproc MANAGER {
     trap - EXIT
     exec 9>&-
-    read -r _ && in_release 1800 python "$EC_LIB/project.py" "$RELEASE/before/facts"
+    while read -r _; do in_release 1800 python "$EC_LIB/project.py" "$RELEASE/before/facts" || echo 1; done
   }
   exec 7>&"${MANAGER[1]}" 8<&"${MANAGER[0]}"
 }
@@ -71,14 +71,19 @@ clone() {
   fi
 }
 
-configure_gunicorn() {
-  cp "$EC_LIB"/ec_*.py "$RELEASE/overlay/"
-  write_values
+# Loads the settings, brings about the databases that they name, and then loads all of the project.
+load_project() {
   echo >&7
-  answer 120
+  answer 140
   serve_databases
   echo >&7
   answer 240
+}
+
+configure_gunicorn() {
+  cp "$EC_LIB"/ec_*.py "$RELEASE/overlay/"
+  write_values
+  load_project
   if [[ $(fact DEBUG) == keep ]]; then
     tell warning "Without DEBUG the project has no pages, so DEBUG stays as the project sets it."
   fi
@@ -99,7 +104,8 @@ serve_databases() {
 }
 
 bring() {
-  install_packages "$2" && tell repaired "Nothing that the project asks for speaks to $1: $2 was installed."
+  as_app 600 uv pip install --python "$(readlink "$RELEASE/venv")/bin/python" "$2" &&
+    tell repaired "Nothing that the project asks for speaks to $1: $2 was installed."
 }
 
 # What the release's processes are told, as run.py reads it.
