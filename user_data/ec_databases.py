@@ -1,7 +1,7 @@
 """Where a release's databases are: SQLite files beside the releases, PostgreSQL and MySQL on this machine.
 
 Values come in the environment: EC_DATABASE (what the owner chose in place of what the settings say), EC_DATABASE_LIKELY
-(what they seemed to say), EC_OWN_DATABASE (the owner's variable that names a server elsewhere).
+(what they seemed to say), EC_OWN_DATABASE (servers elsewhere that the owner's variables name, `HOST=VARIABLE` each).
 """
 
 import os
@@ -90,7 +90,9 @@ class Databases:
             self.settings[alias] = self._place(str(alias), dict(database or {}))
 
     def _place(self, alias, database):
-        chosen, elsewhere = os.environ.get("EC_DATABASE"), os.environ.get("EC_OWN_DATABASE")
+        chosen = os.environ.get("EC_DATABASE")
+        owners = dict(pair.split("=", 1) for pair in os.environ.get("EC_OWN_DATABASE", "").split())
+        elsewhere = owners.get(str(database.get("HOST") or "").lower())
         engine = str(database.get("ENGINE") or "")
         found = kind(engine)
         if chosen and found != chosen and (alias == "default" or found != "sqlite"):

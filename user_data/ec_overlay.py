@@ -7,6 +7,7 @@ DEBUG), EC_UNMIGRATED (labels of apps without migrations), and what ec_databases
 import importlib
 import os
 import re
+import sys
 
 import django
 
@@ -21,6 +22,7 @@ _release = os.environ["EC_RELEASE"]
 def _load():
     """The project's settings. While they load, they are the settings: some ask for them at once."""
     os.environ["DJANGO_SETTINGS_MODULE"] = os.environ["EC_SETTINGS"]
+    before = set(sys.modules)
     for _ in range(3):
         try:
             return importlib.import_module(os.environ["EC_SETTINGS"])
@@ -31,6 +33,10 @@ def _load():
             if not ours or not re.search(r"(^|/)\.env[\w.]*$", missing) or os.path.lexists(missing):
                 raise
             open(missing, "w").close()
+            # What was read of the settings is read anew: lists would be added to twice.
+            for name in set(sys.modules) - before:
+                if str(getattr(sys.modules[name], "__file__", "")).startswith(_release + "/repo/"):
+                    del sys.modules[name]
             note("repaired", "The settings insist on a file %s: an empty one was made." % missing[len(_release) + 6:])
     return importlib.import_module(os.environ["EC_SETTINGS"])
 

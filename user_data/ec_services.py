@@ -48,7 +48,7 @@ def caches(own):
     for alias, cache in (own or {}).items():
         backend = str(cache.get("BACKEND", ""))
         found[alias] = cache
-        speaks = re.search("redis|valkey|memcache|pylibmc", backend, re.I)
+        speaks = re.search("redis|valkey|memcached", backend, re.I)
         if not speaks:
             continue
         port = 6379 if re.search("redis|valkey", speaks.group(), re.I) else 11211

@@ -138,6 +138,12 @@ def unmigrated():
     )
 
 
+def of_repository(path):
+    """A directory that the repository brings, or nothing where it is elsewhere or all of the repository."""
+    path = os.path.realpath(str(path)) if path else ""
+    return path if path.startswith(os.path.realpath(os.environ["EC_RELEASE"]) + "/repo/") else ""
+
+
 def put(target, facts):
     with open(target + ".new", "w") as file:
         for name, value in facts.items():
@@ -175,8 +181,8 @@ def write(target):
             if alias in settings.EC_DATABASES.kept
             or alias == "default" and not database.get("ENGINE", "dummy").endswith("dummy")
         ),
-        "OWN_STATIC": own.get("STATIC_ROOT") or "",
-        "OWN_MEDIA": own.get("MEDIA_ROOT") or "",
+        "OWN_STATIC": of_repository(own.get("STATIC_ROOT")),
+        "OWN_MEDIA": of_repository(own.get("MEDIA_ROOT")),
         "SQLITE": "\t".join(part for pair in settings.EC_DATABASES.sqlite.items() for part in pair),
         "ROUTES": "\t".join(found if keep else pages()),
     }

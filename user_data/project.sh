@@ -74,7 +74,7 @@ clone() {
 # Loads the settings, has what they want of the machine, and loads the project.
 load_once() {
   echo >&7
-  answer 120 && serve_databases || return
+  answer 140 && serve_databases || return
   echo >&7
   answer 240
 }

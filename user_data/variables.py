@@ -39,29 +39,30 @@ def database_parts(engine):
 
 
 def elsewhere(given):
-    """The owner's variable that names a database server which is not this machine, or ""."""
+    """The owner's variables that name a database server which is not this machine, by the server's host."""
+    found = {}
     for name, value in given.items():
         wide = re.search("DATABASE|DB|POSTGRES|PG|MYSQL|MARIADB|RDS", name, re.I)
         if not wide or re.search("MONGO|REDIS|CACHE", name, re.I):
             continue
         if re.search("(URL|URI)$", name, re.I):
-            found = re.match(r"(?:postg|mysql|mariadb|psql|pgsql)[\w+]*://(?:[^/]*@)?([^/:?]*)", value.strip())
-            host = found.group(1) if found else ""
+            url = re.match(r"(?:postg|mysql|mariadb|psql|pgsql)[\w+]*://(?:[^/]*@)?([^/:?]*)", value.strip())
+            host = url.group(1) if url else ""
         elif re.search("(HOST|HOSTNAME|SERVER|ADDRESS)$", name, re.I):
             host = value.strip().partition(":")[0]
         else:
             continue
         # A name without a dot is that of a container beside the project's, a path that of a socket.
         if "." in host and "/" not in host and not re.match(r"127\.|0\.0\.0\.0$|host\.docker\.internal$", host):
-            return name
-    return ""
+            found.setdefault(host.lower(), name)
+    return found
 
 
 def filled(values, given, root):
     """What the settings demand and the owner has not given: EC_VARIABLES has a line for each, `NAME secret`,
     `NAME address`, `NAME text TEXT` or `NAME database PART`. Tells the settings where the owner has a server."""
     secret = _read("secret_key")
-    own = "" if values.get("EC_DATABASE") else elsewhere(given)
+    own = {} if values.get("EC_DATABASE") else elsewhere(given)
     parts = database_parts(engine_of(values, root))
     found = {"SECRET_KEY": secret.decode()}
     if values.get("EC_DATABASE"):
@@ -78,5 +79,5 @@ def filled(values, given, root):
             found[name] = text
         elif kind == "database" and text in parts and not own:
             found[name] = parts[text]
-    values["EC_OWN_DATABASE"] = own
+    values["EC_OWN_DATABASE"] = " ".join(sorted("%s=%s" % pair for pair in own.items()))
     return {name: value for name, value in found.items() if not given.get(name)}

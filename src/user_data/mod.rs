@@ -218,4 +218,6 @@ fn outdent(program: &str) -> String {
 }
 
 #[cfg(test)]
+mod settings_tests;
+#[cfg(test)]
 mod tests;

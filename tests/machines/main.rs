@@ -42,6 +42,7 @@ mod metadata;
 #[allow(dead_code, reason = "the tests of EC2 use the rest")]
 #[path = "../ec2/moto.rs"]
 mod moto;
+mod overlay;
 mod owners;
 mod person;
 mod projects;
