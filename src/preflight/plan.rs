@@ -1,8 +1,8 @@
 //! From what was read to the plan.
 
 use super::{
-    Field, Finding, Request, apps, database, django, layout, modules::Modules, requirements, settings,
-    snapshot::Snapshot,
+    Field, Finding, Request, apps, database, dependencies, imports, layout, modules::Modules, settings,
+    snapshot::Snapshot, variables, wish,
 };
 use crate::domain::{Branch, Plan};
 
@@ -12,31 +12,31 @@ pub(super) fn make(snapshot: &Snapshot, request: &Request, branch: Branch) -> Re
     layout::check(snapshot, &request.project).map_err(of_project)?;
     let modules = Modules { snapshot, project: request.project.as_str() };
     let found = settings::find(modules).map_err(of_project)?;
-    let declared = requirements::find(snapshot, modules.project);
-    let database = database::find(&found.chain);
+    let imports = imports::read(modules, &found.chain);
+    let declared = dependencies::find(modules, &found.chain, &imports);
+    let database = database::find(&found.chain, &declared.names);
+    let (python, of_python) = wish::find(modules, &declared.django);
     let mut warnings = found.warnings;
     warnings.extend(declared.warnings);
-    warnings.extend(database::warning(database));
+    warnings.extend(of_python);
+    warnings.extend(database.warning);
     warnings.extend(apps::warning(modules, &found.chain));
     Ok(Plan {
         commit: snapshot.commit.clone(),
         subject: snapshot.subject.clone(),
+        committed: snapshot.committed,
         branch,
         project: request.project.clone(),
         settings: found.module,
         settings_from: found.from,
         wsgi: found.wsgi,
+        python,
         dependencies: declared.dependencies,
-        // A requirements file that names Django without a version leaves it to the installer.
-        django: match declared.django {
-            Some(version) => Some(version).filter(|version| !version.is_empty()),
-            None => Some(django::infer(modules)),
-        },
-        database,
+        // A file that names Django without a version leaves it to the installer.
+        django: Some(declared.django).filter(|version| !version.is_empty()),
+        database: database.database,
         chosen_database: None,
-        variables: Vec::new(),
-        python: None,
-        committed: None,
+        variables: variables::demanded(modules, &found.chain, &imports.loaded),
         migrations: apps::migrations(modules),
         warnings,
     })
