@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import sys
 
 from sources import normal
 
@@ -10,6 +11,8 @@ MISSING = re.compile(r"No module named '?([A-Za-z_]\w*)((?:\.\w+)*)'?")
 FRAME = re.compile(r'^\s*File "([^"]+)", line \d+', re.M)
 PLACE = re.compile(r"/site-packages/([A-Za-z_]\w*)")
 NAME = re.compile(r"cannot import name '?(\w+)'? from (?:partially initialized module )?'([\w.]+)'")
+# What earlier Pythons had, and these have no more.
+GONE = {"asynchat", "asyncore", "cgi", "distutils", "imp", "pipes", "smtpd", "telnetlib"}
 # A program of another Python's: it builds, and it does not load.
 BINARY = re.compile(r"undefined symbol|initialization of \w+ (?:raised|failed)|[^\s']+\.so: ")
 # Errors that code has with packages of another time than its own.
@@ -53,7 +56,15 @@ def cure(text, venv, sources):
     missing = MISSING.findall(text)
     if missing:
         module, rest = missing[-1]
-        if not brought(venv, module):
+        # Several packages share a namespace: what is missing may be one of them.
+        words = (module + rest).split(".")
+        for n in range(len(words), 1, -1):
+            part = sources.known.get(".".join(words[:n]))
+            if part and not brought(venv, "/".join(words[:n])):
+                return "missing", part, "nothing that the project asks for brings %s" % ".".join(words[:n])
+        if module in GONE:
+            return "old", "", "%s was a part of Python until some years ago" % module
+        if not brought(venv, module) and module not in sys.stdlib_module_names:
             found = sources.distribution(module)
             if found:
                 who = "the project names" if sources.names(module) else "its packages need"

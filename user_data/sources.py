@@ -15,8 +15,14 @@ GENERIC = set(
     "db dev development env environment frontend functions helper helpers home key keys lib libs local local_config "
     "local_env local_settings locals local_secrets main models my_settings mysettings passwords pages private prod "
     "production project scripts secret secret_settings secrets_local server services settings settings_local shared site "
-    "src test tests tokens tools user users util utils variables vars views web website".split()
+    "src test tests tokens tools user users util utils variables vars views web website about account accounts authentication "
+    "blog book books cart catalog category chat checkout comments company contact courses customer customers dashboard "
+    "employee events feed forms forum gallery inventory items library login members messages news notes notifications "
+    "order orders payment payments polls portfolio posts product products profile profiles quiz registration reviews "
+    "school search shop staff store student students tasks teacher todo".split()
 )
+# What Django and its databases load by themselves, so that no file of a project need name it.
+SILENT = {"gunicorn", "mysqlclient", "pillow", "psycopg", "psycopg2", "psycopg2-binary", "pymysql"}
 
 
 def normal(name):
@@ -25,7 +31,7 @@ def normal(name):
 
 
 def table():
-    """Distributions, as requirements, by the modules that they bring."""
+    """Distributions, as requirements, by the modules that they bring; a dotted one is a part of a namespace."""
     with open(TABLE) as file:
         lines = (line.strip().split(" ", 1) for line in file if line.strip() and not line.startswith("#"))
         return {line[0]: line[1] for line in lines if len(line) == 2}
@@ -90,7 +96,9 @@ class Sources:
     def needs(self, distribution):
         """Whether the project's files name a module that the distribution may bring."""
         name = normal(distribution)
-        modules = {module for module, requirement in self.known.items() if name_of(requirement) == name}
+        if name in SILENT:
+            return True
+        modules = {module.split(".")[0] for module, requirement in self.known.items() if name_of(requirement) == name}
         plain = name.replace("-", "_")
         modules |= {plain, re.sub(r"^(?:django_|python_|py_?)|(?:_python|_binary)$", "", plain)}
         self.look()

@@ -192,7 +192,7 @@ class Repairs(InDirectory):
 
 
 class Loading(InDirectory):
-    def cure(self, text, code="import crispy_forms, config, own\nINSTALLED_APPS = ['widget_tweaks', 'mysite.own']\n"):
+    def cure(self, text, code="import crispy_forms, config, own, blog, tomllib\nINSTALLED_APPS = ['widget_tweaks', 'mysite.own']\n"):
         sources = self.repo(mysite__settings_py=code, mysite__own_py="")
         site = self.here + "/venv/lib/python3.11/site-packages"
         for module in ("django", "jinja2", "psycopg2"):
@@ -204,10 +204,12 @@ class Loading(InDirectory):
         return self.cure("Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\nModuleNotFoundError: No module named '%s'\n" % module)
 
     def test_modules_that_are_missing(self):
+        for module in ("imp", "distutils"):
+            self.assertEqual(self.missing(module)[0], "old")
         for module, wanted in (("crispy_forms", "django-crispy-forms"), ("PIL", "pillow"), ("widget_tweaks", "django-widget-tweaks")):
             self.assertEqual(self.missing(module)[:2], ("missing", wanted))
         # The project's own, what many projects call their own, and what the project does not name.
-        for module in ("own", "own.views", "config", "reqeusts"):
+        for module in ("own", "own.views", "config", "reqeusts", "blog", "tomllib"):
             self.assertIsNone(self.missing(module), module)
         self.assertEqual(self.cure("(fields.E210) Cannot use ImageField because Pillow is not installed.")[:2], ("missing", "pillow"))
         chain = "ModuleNotFoundError: No module named 'MySQLdb'\n\ndjango.core.exceptions.ImproperlyConfigured: Error loading MySQLdb module.\nDid you install mysqlclient?\n"

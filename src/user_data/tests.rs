@@ -276,8 +276,9 @@ def ask(url, method="GET", headers={}, timeout=5):
 
 def replace(path, data, mode):
     written[os.path.basename(path)] = data
-    with open(path, "wb") as file:
-        file.write(data)
+    if path.startswith(here.name):
+        with open(path, "wb") as file:
+            file.write(data)
 
 def refused(code):
     return urllib.error.HTTPError("http://site", code, "no", None, io.BytesIO())
@@ -308,6 +309,15 @@ assert "programs of this deployment: HTTP Error 401" in failing(m["programs"], "
 answers[:] = [OSError("down")] * len(m["WAITS"])
 assert "does not give the environment: down" in failing(m["environment"], "7")
 assert (written, answers) == ({}, []), (written, answers)
+
+# The list of what is to be installed is that of this deployment or none.
+written.clear()
+answers[:] = [data]
+m["requirements"]("7", digest)
+assert written == {"listed": data}, written
+answers[:] = [data + b"idna\n"]
+assert "has other requirements now" in failing(m["requirements"], "7", digest)
+assert written == {"listed": data}, written
 
 # An address is what the metadata service says; none is an answer too, and silence is neither.
 m["own_address"] = lambda: "10.0.0.7"

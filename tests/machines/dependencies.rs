@@ -18,9 +18,11 @@ fn settings(repository: &Repository, apps: &[&str]) -> Vec<u8> {
 
 /// Redeploys what was committed, and waits until it is live; gives the page's text and the log.
 async fn live_again(person: &Person, name: &str) -> (String, String) {
-    let before = person.info(name).await["commit"].clone();
     person.redeploy(name).await;
-    person.wait(name, 300, |info| info["status"] == "live" && info["commit"] != before).await;
+    person.wait(name, 20, |info| info["status"] == "deploying").await;
+    person.wait(name, 300, |info| info["status"] == "live").await;
+    let info = person.info(name).await;
+    assert_eq!(info["error"], Value::Null, "{}", person.get(&format!("/instances/{name}/log")).await.text);
     told(person, name).await
 }
 
@@ -106,4 +108,87 @@ async fn what_does_not_install_or_is_forgotten_is_repaired_and_told() {
             "psycopg2-binary 2.8.6 was built here and does not load; psycopg2-binary 2.9.",
         ],
     );
+}
+
+const PYPROJECT: &[u8] = b"[project]
+name = \"mysite\"
+version = \"1\"
+requires-python = \">=3.11\"
+dependencies = [\"Django==5.2.7\", \"idna==3.10\"]
+";
+const LOCK: &[u8] = b"version = 1
+revision = 3
+requires-python = \">=3.11\"
+
+[[package]]
+name = \"asgiref\"
+version = \"3.8.1\"
+source = { registry = \"https://pypi.org/simple\" }
+
+[[package]]
+name = \"django\"
+version = \"5.2.6\"
+source = { registry = \"https://pypi.org/simple\" }
+dependencies = [{ name = \"asgiref\" }, { name = \"sqlparse\" }]
+
+[[package]]
+name = \"mysite\"
+version = \"1\"
+source = { virtual = \".\" }
+dependencies = [{ name = \"django\" }]
+
+[package.dev-dependencies]
+dev = [{ name = \"idna\" }]
+
+[package.metadata]
+requires-dist = [{ name = \"django\" }]
+
+[[package]]
+name = \"idna\"
+version = \"3.10\"
+source = { registry = \"https://pypi.org/simple\" }
+
+[[package]]
+name = \"sqlparse\"
+version = \"0.5.1\"
+source = { registry = \"https://pypi.org/simple\" }
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_elsewhere_than_in_requirements_is_installed_and_what_is_not_pinned_is_of_its_time()
+{
+    let (site, mira) = Site::start("declared").await;
+    let repository = Repository::of(&site, "declared", "tests/machines/projects/plain");
+    repository.commit("Declare", &[("pyproject.toml", PYPROJECT)]);
+    let name = mira.deploy(&repository.url, "mysite").await;
+    mira.until(&name, "live", 300).await;
+    has(&told(&mira, &name).await, &["django 5.2.7", "idna 3.10"]);
+
+    repository.commit("Lock", &[("uv.lock", LOCK)]);
+    let locked = live_again(&mira, &name).await;
+    has(&locked, &["asgiref 3.8.1, django 5.2.6", "sqlparse 0.5.1"]);
+    assert!(!locked.1.contains("idna 3.10"), "what is for developers is not installed:\n{}", locked.1);
+
+    // Nothing is declared: what the settings name is inferred.
+    for path in ["pyproject.toml", "uv.lock"] {
+        repository.remove(path);
+    }
+    let inferred = settings(&repository, &["crispy_forms"]);
+    repository.commit("Declare nothing", &[("mysite/mysite/settings.py", &inferred)]);
+    has(&live_again(&mira, &name).await, &["django-crispy-forms 2."]);
+
+    // A release of jinja2 of today breaks a project of 2021 that does not pin it; a Python that cannot be had is told.
+    let urls = repository.read("mysite/mysite/urls.py");
+    repository.commit_at(
+        "Of its time",
+        &[
+            ("requirements.txt", b"Django==3.2.7\njinja2\ndjango-crispy-forms\n"),
+            (".python-version", b"3.7.99\n"),
+            ("mysite/mysite/urls.py", format!("{urls}\nfrom jinja2 import Markup\n").as_bytes()),
+        ],
+        Some("2021-10-01T12:00:00+00:00"),
+    );
+    let old = live_again(&mira, &name).await;
+    has(&old, &["as of its commit's date, 2021-10-01", "jinja2 3.0.1", "it runs on Python 3.11"]);
+    assert!(old.0.contains("as of its commit"), "the page tells of it:\n{}", old.0);
 }

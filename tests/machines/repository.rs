@@ -55,20 +55,17 @@ impl Repository {
 
     /// Writes files, commits all that changed, and publishes it.
     pub fn commit(&self, message: &str, files: &[(&str, &[u8])]) {
+        self.commit_at(message, files, None);
+    }
+
+    /// The same, at a time as git reads it; now where there is none.
+    pub fn commit_at(&self, message: &str, files: &[(&str, &[u8])], time: Option<&str>) {
         for (path, content) in files {
             self.write(path, content);
         }
         self.git(&["add", "--all"]);
-        self.git(&[
-            "-c",
-            "user.name=Test",
-            "-c",
-            "user.email=test@localhost",
-            "commit",
-            "--quiet",
-            "-m",
-            message,
-        ]);
+        let name = ["-c", "user.name=Test", "-c", "user.email=test@localhost"];
+        self.git_at(&[&name[..], &["commit", "--quiet", "-m", message]].concat(), time);
         if !self.bare.exists() {
             let bare = self.bare.to_str().unwrap();
             self.git(&["clone", "--quiet", "--bare", ".", bare]);
@@ -86,12 +83,18 @@ impl Repository {
     }
 
     fn git(&self, arguments: &[&str]) {
+        self.git_at(arguments, None);
+    }
+
+    fn git_at(&self, arguments: &[&str], time: Option<&str>) {
+        let dates = ["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"].into_iter().zip(time.into_iter().cycle());
         let status = Command::new("git")
             .arg("-C")
             .arg(&self.work)
             .args(arguments)
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
+            .envs(dates)
             .status()
             .unwrap();
         assert!(status.success(), "git {arguments:?}");

@@ -73,7 +73,7 @@ const MASKED: [&str; 19] = [
 const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The variables by which programs find their way out of a company's network.
-pub(super) const WAYS_OUT: [&str; 8] = [
+pub(super) const WAYS_OUT: [&str; 10] = [
     "http_proxy",
     "https_proxy",
     "no_proxy",
@@ -82,6 +82,8 @@ pub(super) const WAYS_OUT: [&str; 8] = [
     "NO_PROXY",
     "PIP_DEFAULT_TIMEOUT",
     "UV_HTTP_TIMEOUT",
+    "UV_PYTHON_INSTALL_MIRROR",
+    "UV_PYTHON_DOWNLOADS_JSON_URL",
 ];
 
 /// How long making a base may take: it is under a minute from a near mirror.
