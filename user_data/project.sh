@@ -72,10 +72,10 @@ clone() {
 }
 
 # Loads the settings, brings about the databases that they name, and then loads all of the project.
-load_project() {
+load_once() {
   echo >&7
-  answer 140
-  serve_databases
+  answer 140 || return
+  serve_databases || exit
   echo >&7
   answer 240
 }
@@ -83,7 +83,7 @@ load_project() {
 configure_gunicorn() {
   cp "$EC_LIB"/ec_*.py "$RELEASE/overlay/"
   write_values
-  load_project
+  load_once
   if [[ $(fact DEBUG) == keep ]]; then
     tell warning "Without DEBUG the project has no pages, so DEBUG stays as the project sets it."
   fi
@@ -96,7 +96,7 @@ configure_gunicorn() {
 
 # Starts the database servers that the settings name, and brings the driver that the project does not.
 serve_databases() {
-  if [[ -n $(fact SERVERS) ]]; then python3 -IS "$EC_LIB/servers.py" up "$RELEASE/before/facts"; fi
+  if [[ -n $(fact SERVERS) ]]; then python3 -IS "$EC_LIB/servers.py" up "$RELEASE/before/facts" || return; fi
   case $(fact DRIVER) in
     postgresql) bring PostgreSQL psycopg2-binary ;;
     mysql) bring MySQL mysqlclient || bring MySQL PyMySQL ;;
