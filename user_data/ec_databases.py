@@ -207,4 +207,6 @@ def fit_drivers(servers):
 
         # psycopg2 2.9 gives the offset as a span of time: https://github.com/psycopg/psycopg2/issues/1293
         given = utils.utc_tzinfo_factory
-        utils.utc_tzinfo_factory = lambda offset: given(0 if not offset else offset)
+        for module in (utils, sys.modules.get("django.db.backends.postgresql.base")):
+            if module is not None:
+                module.utc_tzinfo_factory = lambda offset: given(offset or 0)

@@ -171,6 +171,9 @@ STATICFILES_DIRS = [
     entry for entry in as_list(_own.get("STATICFILES_DIRS"))
     if os.path.isdir(entry[1] if isinstance(entry, (list, tuple)) else entry)
 ]
+if "compressor" in _own.get("INSTALLED_APPS", ()):
+    # Nobody has compressed beforehand: it does so when a page is asked for, into what nginx serves.
+    COMPRESS_OFFLINE, COMPRESS_ROOT, COMPRESS_URL = False, STATIC_ROOT, STATIC_URL
 MEDIA_ROOT = ec_databases.SHARED + "/media"
 MEDIA_URL = _slashes(_own.get("MEDIA_URL"), "/media/", _storages.media)
 

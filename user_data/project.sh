@@ -71,10 +71,11 @@ clone() {
   fi
 }
 
-# Loads the settings, has what they want of the machine, and loads the project.
+# Loads the settings, brings about the databases that they name, and then loads all of the project.
 load_once() {
   echo >&7
-  answer 140 && serve_databases || return
+  answer 140 || return
+  serve_databases || exit
   echo >&7
   answer 240
 }
@@ -95,7 +96,7 @@ load_project() {
 configure_gunicorn() {
   cp "$EC_LIB"/ec_*.py "$RELEASE/overlay/"
   write_values
-  load_project
+  load_once
   if [[ $(fact DEBUG) == keep ]]; then
     tell warning "Without DEBUG the project has no pages, so DEBUG stays as the project sets it."
   fi

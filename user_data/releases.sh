@@ -85,6 +85,8 @@ retire() {
 prune() {
   local n serving
   serving=$(readlink /srv/app/current || true)
+  # Nobody goes back behind what serves.
+  if [[ -n $serving ]]; then rm -f "$serving"/before/{postgresql,mysql}-*; fi
   find /srv/app/releases -mindepth 1 -maxdepth 1 -printf '%f\n' | sort -rn | tail -n +4 | while read -r n; do
     if [[ /srv/app/releases/$n != "$serving" ]]; then
       rm -rf "/srv/app/releases/$n" "$EC_LOGS/app-$n.log" "$EC_LOGS/app-$n.log.1"

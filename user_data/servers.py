@@ -136,8 +136,10 @@ class Postgresql:
         call(["pg_restore", "--no-owner", "--no-privileges", "--no-comments", "-f", sql, source], None, LONG)
         with open(sql + ".all", "wb") as whole, open(sql, "rb") as copy:
             whole.write("\n".join([
+                # What is idle holds nothing: the release that serves may keep its connections.
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() "
-                "AND usename = current_user AND pid <> pg_backend_pid();",
+                "AND usename = current_user AND pid <> pg_backend_pid() AND state <> 'idle' "
+                "AND xact_start < now() - interval '10 s';",
                 "SET lock_timeout = '30s';",
                 "SELECT format('DROP SCHEMA %%I CASCADE', nspname) FROM pg_namespace WHERE %s \\gexec" % NOT_OURS,
                 "CREATE SCHEMA public;\n",
@@ -214,9 +216,13 @@ class Mysql:
 
     def load(self, name, source):
         """Puts a copy in the place of all that is there. It may break off, and is then to be done again."""
-        others = "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist WHERE db = '%s' " % name
-        self.ask(name, self.ask(name, others + "AND id <> CONNECTION_ID();"), "--force")
-        self.ask("", "DROP DATABASE IF EXISTS %s; CREATE DATABASE %s CHARACTER SET utf8mb4;" % (name, name))
+        empty = "SET lock_wait_timeout = 20; DROP DATABASE IF EXISTS %s; CREATE DATABASE %s CHARACTER SET utf8mb4;"
+        try:
+            self.ask("", empty % (name, name))
+        except OSError:
+            others = "SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist WHERE db = '%s' " % name
+            self.ask("", self.ask("", others + "AND id <> CONNECTION_ID();"), "--force")
+            self.ask("", empty % (name, name))
         with gzip.open(source, "rb") as packed:
             command = ["mariadb", *self.way, name]
             with subprocess.Popen(command, stdin=subprocess.PIPE, env=self.env) as process:

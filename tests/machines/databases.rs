@@ -170,7 +170,7 @@ async fn postgresql_of_hard_coded_settings_is_on_the_machine_and_survives_failur
         "postgresql",
         "Django==5.2.8\n",
         "DATABASES = {'default': {'ENGINE': 'django.db.backends.postgresql_psycopg2', 'NAME': 'shop', 'USER': 'root',
-    'PASSWORD': 'hunter2', 'HOST': 'db', 'PORT': 6543, 'OPTIONS': {'sslmode': 'require', 'connect_timeout': 5}}}",
+    'PASSWORD': 'hunter2', 'HOST': 'db', 'PORT': 6543, 'CONN_MAX_AGE': 600, 'OPTIONS': {'sslmode': 'require', 'connect_timeout': 5}}}",
     );
     let name = mira.deploy(&repository.url, "mysite").await;
     let live = mira.until(&name, "live", 240).await;
@@ -192,12 +192,22 @@ async fn postgresql_of_hard_coded_settings_is_on_the_machine_and_survives_failur
     let password = site.exec(&id, &["cat", "/etc/ec-deployer/database_password"]).await;
     assert!(password.len() > 40 && !log.contains(password.trim()), "a password of our own");
 
+    // Its own user may add the extensions that migrations ask for; what is put back has them too.
+    let extend = "for name in citext hstore unaccent pg_trgm btree_gin uuid-ossp pgcrypto; do \
+                  PGPASSWORD=$(cat /etc/ec-deployer/database_password) psql -h 127.0.0.1 -U app app \
+                  -c \"CREATE EXTENSION \\\"$name\\\"\"; done 2>&1";
+    let extended = site.exec(&id, &["bash", "-c", extend]).await;
+    assert_eq!(extended.matches("CREATE EXTENSION").count(), 7, "{extended}");
     fails_and_is_undone(&mira, &name, &repository).await;
     is_kept(&mira, &name, &repository).await;
 
     download(&mira, &site, &name, "database").await;
     assert_eq!(shell(&site, "tar -tzf database.download"), "postgresql-app.sql\n");
-    assert!(shell(&site, "tar -xzOf database.download").contains("COPY public.shelf_visit"));
+    let copy = shell(&site, "tar -xzOf database.download");
+    assert!(
+        copy.contains("COPY public.shelf_visit") && copy.contains("EXTENSION IF NOT EXISTS citext"),
+        "{copy}"
+    );
 
     // After a restart the server is there before the project.
     let before = visits(&visitor).await;
@@ -223,7 +233,7 @@ async fn mysql_of_hard_coded_settings_is_on_the_machine_and_survives_failures() 
         "mysql",
         "Django==4.2.16\nPyMySQL\n",
         "DATABASES = {'default': {'ENGINE': 'django.db.backends.mysql', 'NAME': 'shop', 'USER': 'root', 'PASSWORD': '',
-    'HOST': 'localhost', 'OPTIONS': {'init_command': \"SET sql_mode='STRICT_TRANS_TABLES'\", 'ssl': {'ca': '/x'}}}}",
+    'HOST': 'localhost', 'CONN_MAX_AGE': 600, 'OPTIONS': {'init_command': \"SET sql_mode='STRICT_TRANS_TABLES'\", 'ssl': {'ca': '/x'}}}}",
     );
     let name = mira.deploy(&repository.url, "mysite").await;
     mira.until(&name, "live", 240).await;

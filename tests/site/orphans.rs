@@ -130,7 +130,7 @@ async fn terminating_tells_what_goes_and_wants_its_id_typed() {
     found(&app, &[machine("shop"), address()]).await;
     let page = root.get("/cloud/orphans/1/terminate").await;
     page.has("Terminate this machine?");
-    page.has("its disk of 16 GiB, with whatever is on it: a project's <strong>SQLite data</strong>");
+    page.has("its disk of 16 GiB, with whatever is on it: a project's <strong>database</strong>");
     page.has("What answers at <code>203.0.113.77</code>");
     let wrong = root.post("/cloud/orphans/1/terminate", &[("confirm", "i-<another>")]).await;
     assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);

@@ -102,7 +102,7 @@ fn losses(holding: &Holding) -> Vec<String> {
                 None => " and its disk".to_owned(),
             };
             let data = format!(
-                "The machine {id}{disk}, with whatever is on it: a project's <strong>SQLite data</strong> and uploaded media files."
+                "The machine {id}{disk}, with whatever is on it: a project's <strong>database</strong> and uploaded media files."
             );
             let ip = ip.map(|ip| format!("What answers at {ip}."));
             [data].into_iter().chain(ip).collect()
