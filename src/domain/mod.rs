@@ -3,6 +3,7 @@
 
 mod address_rule;
 mod bake;
+mod command;
 mod deploy_log;
 mod deployment;
 pub mod distribution;
@@ -25,6 +26,7 @@ mod user;
 
 pub use address_rule::AddressRule;
 pub use bake::{BakeReport, BakeStep};
+pub use command::{CommandOutput, CommandRun, ManagementCommand, can_run};
 pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
 pub use deployment::{Deployment, DeploymentId, Failure, Outcome, Reason};
 pub use fetch::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, UnknownOfFetch, can_be_asked};
