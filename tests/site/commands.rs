@@ -44,7 +44,7 @@ async fn a_command_is_asked_for_and_what_it_printed_is_text() {
     let answer = mira.post(PAGE, &[("command", "python manage.py greet 'two words' \"<b>$(id)\"")]).await;
     assert_eq!((answer.status, answer.location()), (StatusCode::SEE_OTHER, PAGE));
     let page = mira.get(PAGE).await;
-    page.has("python manage.py greet &#39;two words&#39; &quot;&lt;b&gt;$(id)&quot;");
+    page.has("python manage.py greet &#39;two words&#39; &#34;&#60;b&#62;$(id)&#34;");
     page.has("waiting</span>");
     page.has("http-equiv=\"refresh\"");
 
@@ -96,7 +96,7 @@ async fn what_cannot_be_run_is_told_on_the_field_with_what_was_typed() {
         ("greet 'open", "greet &#39;open", "A quote is not closed"),
         ("check\nflush", "check\nflush", "A command is one line"),
         ("check \0", "check ", "A command is one line"),
-        ("<script>", "&lt;script&gt;", "Begin with the name"),
+        ("<script>", "&#60;script&#62;", "Begin with the name"),
         ("", "", "Type a management command"),
     ] {
         let page = mira.post(PAGE, &[("command", typed)]).await;
@@ -117,7 +117,7 @@ async fn what_cannot_be_run_is_told_on_the_field_with_what_was_typed() {
     page.has("value=\"showmigrations\"");
     let id = sent(&app).await;
     app.store.fetch_failed(id, "The <machine> is gone.").await.unwrap();
-    mira.get(PAGE).await.has("The &lt;machine&gt; is gone.");
+    mira.get(PAGE).await.has("The &#60;machine&#62; is gone.");
     assert_eq!(asks(&mut mira, "showmigrations").await, StatusCode::SEE_OTHER);
 
     // Not during a deployment.
