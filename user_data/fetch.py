@@ -1,15 +1,21 @@
 """Sends the site what it asked of this machine.
 
-`fetch.py send log|database|media URL`, as root, reads the fetch's token from standard input and sends the bytes by
-PUT, or the reason why there are none by POST. The project's files are never opened by root: `fetch.py pack
+`fetch.py send log|database|media|command URL`, as root, reads the fetch's token from standard input and sends the bytes
+by PUT, or the reason why there are none by POST. Of a command, the second line is its words as JSON; it is run once, as
+the user `app` and by no shell, however often this is begun, and what came of it is kept until the site has it.
+The project's files are never opened by root: `fetch.py pack
 database|media` runs as the user `app` and writes to standard output, first a line that says what follows.
 """
 
+import fcntl
 import gzip
 import http.client
+import json
 import os
 import re
+import select
 import shutil
+import signal
 import sqlite3
 import ssl
 import stat
@@ -24,7 +30,11 @@ SHARED = "/srv/app/shared"
 HOME = "/srv/app/home"
 LOGS = "/var/log/ec-deployer/"
 LIB = "/opt/ec-deployer"
-RUN = ["/usr/bin/python3", "-I", "/opt/ec-deployer/run.py", "/usr/bin/python3", "-I", os.path.abspath(__file__)]
+AS_APP = ["/usr/bin/python3", "-I", "/opt/ec-deployer/run.py"]
+RUN = AS_APP + ["/usr/bin/python3", "-I", os.path.abspath(__file__)]
+STATE = "/var/lib/ec-deployer/"
+SECONDS = 300  # that a command has
+KEPT = 512 << 10  # Bytes of what it prints, of its beginning and of its end
 LINES = 500  # of each log
 BYTES = 160 << 10  # of each log: three of them stay below what the site takes
 PIECE = 256 << 10
@@ -219,6 +229,114 @@ def packed(kind):
     return head, pieces()
 
 
+def serving():
+    """The number of the release that serves."""
+    try:
+        return str(int(os.path.basename(os.readlink("/srv/app/current"))))
+    except (OSError, ValueError):
+        raise Refused("The project is not live on this machine.") from None
+
+
+def locked(path):
+    """The file, locked for as long as it is open; None where somebody has the lock."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return fd
+    except OSError:
+        os.close(fd)
+        return None
+
+
+def command(words, number):
+    """What came of a command that is run once: as it was kept, where it was run before."""
+    os.makedirs(STATE + "commands", mode=0o700, exist_ok=True)
+    path = STATE + "commands/" + number
+    began = locked(path)
+    if began is None:
+        print("The command is under way.")
+        sys.exit(0)
+    if os.fstat(began).st_size == 0:
+        # A deployment and a command wait for each other, as two deployments do.
+        free = locked(STATE + "lock")
+        if free is None:
+            raise Refused("The machine is busy with a deployment. Run the command when it has ended.")
+        of = serving()
+        os.write(began, b"begun\n")
+        os.fsync(began)
+        with open(path + ".new", "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(run(AS_APP + ["--release", of, "python", "-m", "django", *words]))
+        os.rename(path + ".new", path + ".out")
+        os.close(free)
+    try:
+        with plain(path + ".out") as file:
+            return file.read()
+    except OSError:
+        raise Refused("The machine was restarted while the command ran: it may be half done.") from None
+
+
+class Ends:
+    """The beginning and the end of a long text."""
+
+    def __init__(self):
+        self.head, self.tail, self.dropped = b"", b"", 0
+
+    def add(self, data):
+        room = KEPT - len(self.head)
+        self.head, self.tail = self.head + data[:room], self.tail + data[room:]
+        if len(self.tail) > 2 * KEPT:
+            self.cut()
+
+    def cut(self):
+        extra = max(0, len(self.tail) - KEPT)
+        self.dropped, self.tail = self.dropped + extra, self.tail[extra:]
+
+    def text(self):
+        self.cut()
+        middle = b"\n[%d bytes left out here]\n" % self.dropped if self.dropped else b""
+        return self.head + middle + self.tail
+
+
+def run(line):
+    """Runs a command in a process group of its own; gives its exit code in a line, and what it printed."""
+    process = subprocess.Popen(
+        line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    ends, deadline, late, drained = Ends(), time.monotonic() + SECONDS, False, None
+    pipe = process.stdout.fileno()
+    while True:
+        gone = process.poll() is not None
+        if gone and drained is None:
+            drained = time.monotonic() + 2
+        ready = select.select([pipe], [], [], 0 if gone else 0.2)[0]
+        data = os.read(pipe, PIECE) if ready else b""
+        ends.add(data)
+        # What it left running in the background may hold the pipe for ever.
+        if gone and (not data or time.monotonic() > drained):
+            break
+        if ready and not data and not gone:
+            time.sleep(0.05)
+        if not gone and time.monotonic() > deadline:
+            late = True
+            kill(process, signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                kill(process, signal.SIGKILL)
+                process.wait()
+    kill(process, signal.SIGKILL)
+    if late:
+        ends.add(b"\nIt took longer than %d seconds and was ended.\n" % SECONDS)
+    return b"exit %d\n" % (124 if late else process.returncode) + ends.text()
+
+
+def kill(process, how):
+    try:
+        os.killpg(process.pid, how)
+    except OSError:
+        pass
+
+
 def ask(method, url, token, body, kind):
     """One request; a body that breaks off reaches the site as one."""
     parts = urlsplit(url)
@@ -238,12 +356,16 @@ def ask(method, url, token, body, kind):
         line.close()
 
 
-def send(kind, url, token):
+def send(kind, url, token, words):
     """Sends until the site has answered; whatever it answers, it knows."""
+    number, made = str(int(url.rpartition("/")[2])), None
     for wait in WAITS:
         try:
             if kind == "log":
                 status = ask("PUT", url, token, b"".join(log()), "text")
+            elif kind == "command":
+                made = made or command(words, number)
+                status = ask("PUT", url, token, made, "text")
             else:
                 head, pieces = packed(kind)
                 status = ask("PUT", url, token, pieces, head)
@@ -255,6 +377,8 @@ def send(kind, url, token):
         # One that broke off, or whose end the site has not seen yet, is tried again.
         if 200 <= status < 500 and status not in (400, 409) or status == 507:
             print("The site answered %d." % status)
+            if kind == "command" and os.path.exists(STATE + "commands/%s.out" % number):
+                os.remove(STATE + "commands/%s.out" % number)
             return
         if wait is None:
             sys.exit("The site does not take it.")
@@ -270,7 +394,8 @@ def tell(url, token, sentence):
 
 def main(verb, kind, url=None):
     if verb == "send":
-        send(kind, url, sys.stdin.readline().strip())
+        token, words = sys.stdin.readline().strip(), sys.stdin.readline().strip()
+        send(kind, url, token, json.loads(words) if words else None)
         return
     out = sys.stdout.buffer
     try:

@@ -96,7 +96,7 @@ load_project() {
 configure_gunicorn() {
   cp "$EC_LIB"/ec_*.py "$RELEASE/overlay/"
   write_values
-  load_once
+  load_project
   if [[ $(fact DEBUG) == keep ]]; then
     tell warning "Without DEBUG the project has no pages, so DEBUG stays as the project sets it."
   fi

@@ -1,4 +1,5 @@
-//! What people ask of an instance's machine: the end of the project's log, or the data that only it has.
+//! What people ask of an instance's machine: the end of the project's log, the data that only it has, or what a
+//! management command prints.
 
 use std::{fmt, str::FromStr};
 
@@ -28,6 +29,8 @@ pub enum FetchKind {
     Database,
     /// The files that people uploaded to the project.
     Media,
+    /// What a management command prints, which is run for it.
+    Command,
 }
 
 impl FetchKind {
@@ -40,15 +43,23 @@ impl FetchKind {
             Self::Log => "log",
             Self::Database => "database",
             Self::Media => "media",
+            Self::Command => "command",
         }
     }
 
+    /// Whether what comes is a file to download, kept beside the database.
+    pub fn is_file(self) -> bool {
+        Self::FILES.contains(&self)
+    }
+
     /// Seconds a fetch of this kind has without a byte of it before it is given up: a log comes in a second or two
-    /// also from a busy machine; a large file is packed before its first byte comes.
+    /// also from a busy machine; a large file is packed before its first byte comes; a command has five minutes on
+    /// its machine.
     pub fn patience(self) -> i64 {
         match self {
             Self::Log => 60,
             Self::Database | Self::Media => 600,
+            Self::Command => 420,
         }
     }
 }
@@ -57,7 +68,7 @@ impl FromStr for FetchKind {
     type Err = UnknownOfFetch;
 
     fn from_str(text: &str) -> Result<Self, UnknownOfFetch> {
-        [Self::Log, Self::Database, Self::Media]
+        [Self::Log, Self::Database, Self::Media, Self::Command]
             .into_iter()
             .find(|kind| kind.name() == text)
             .ok_or_else(|| UnknownOfFetch(text.to_owned()))
@@ -108,7 +119,7 @@ impl FromStr for FetchState {
 /// What the bytes of a fetch are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FetchFormat {
-    /// Sections of a project's log.
+    /// Sections of a project's log, or a command's exit code and what it printed.
     Text,
     /// One SQLite database.
     Sqlite,
@@ -129,7 +140,7 @@ impl FetchFormat {
     /// Whether a fetch of this kind may have it.
     pub fn is_of(self, kind: FetchKind) -> bool {
         match kind {
-            FetchKind::Log => self == Self::Text,
+            FetchKind::Log | FetchKind::Command => self == Self::Text,
             FetchKind::Database => matches!(self, Self::Sqlite | Self::TarGz),
             FetchKind::Media => self == Self::TarGz,
         }
@@ -180,7 +191,7 @@ impl Fetch {
 
     /// Until when its file can be downloaded; none where there is no file.
     pub fn kept_until(&self) -> Option<Timestamp> {
-        let is_file = self.state == FetchState::Ready && self.kind != FetchKind::Log;
+        let is_file = self.state == FetchState::Ready && self.kind.is_file();
         self.ended_at.filter(|_| is_file).map(|ended| ended.plus_seconds(Self::KEPT_SECONDS))
     }
 
@@ -217,7 +228,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back_and_a_kind_has_its_formats() {
-        for kind in [FetchKind::Log, FetchKind::Database, FetchKind::Media] {
+        for kind in [FetchKind::Log, FetchKind::Database, FetchKind::Media, FetchKind::Command] {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
         for state in [FetchState::Wanted, FetchState::Sent, FetchState::Ready, FetchState::Failed] {

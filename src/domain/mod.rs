@@ -3,6 +3,7 @@
 
 mod address_rule;
 mod bake;
+mod command;
 mod deploy_log;
 mod deployment;
 pub mod distribution;
@@ -30,6 +31,7 @@ mod vault;
 
 pub use address_rule::AddressRule;
 pub use bake::{BakeReport, BakeStep};
+pub use command::{CommandOutput, CommandRun, ManagementCommand, can_run};
 pub use deploy_log::{Line, Mark, Report, StepState, parse_line};
 pub use deployment::{Deployment, DeploymentId, Failure, Outcome, Reason};
 pub use dotenv::{DotenvLine, parse_dotenv};

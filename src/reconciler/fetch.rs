@@ -14,7 +14,9 @@ use tokio::{
 use super::{FIRST_PAUSE, GRACE_SECONDS, Next, Queue, Reconciler, Seen, a_tick_ago, fleet::Fleet};
 use crate::{
     cloud::{Cloud, Job, MachineState, Retry},
-    domain::{Fetch, FetchId, FetchKind, FetchState, Instance, LogKey, RowId, Timestamp, can_be_asked},
+    domain::{
+        Fetch, FetchId, FetchKind, FetchState, Instance, LogKey, RowId, Timestamp, can_be_asked, can_run,
+    },
     store::{Change, Store, StoreError},
     user_data::{self, FetchValues},
 };
@@ -45,7 +47,9 @@ pub fn next(
     if !fetch.state.is_open() {
         return FetchAction::Wait;
     }
-    if let Err(why) = can_be_asked(instance) {
+    // A command that its machine has begun may go on while a deployment waits for it.
+    let begins = fetch.kind == FetchKind::Command && fetch.state == FetchState::Wanted;
+    if let Err(why) = if begins { can_run(instance) } else { can_be_asked(instance) } {
         return FetchAction::Fail(why.to_owned());
     }
     match seen {
@@ -187,9 +191,11 @@ impl Fetcher {
     /// Hands a fetch to its machine. False where that is to be tried again.
     async fn send(&self, fetch: &Fetch, instance: &Instance) -> Result<bool, StoreError> {
         let Some(machine) = &instance.instance_id else { return Ok(true) };
+        let command = self.store.command_arguments(fetch.id).await?;
         let script = user_data::fetch(&FetchValues {
             fetch: fetch.id,
             kind: fetch.kind,
+            command: command.as_deref(),
             callback_url: &self.callback_url,
             token: &self.log_key.fetch_token(fetch.id),
         });
@@ -324,6 +330,30 @@ mod tests {
         leaving.wanted = Wanted::Absent;
         let action = next(&log, &leaving, &machine(MachineState::Running), false, Timestamp(0), HOUR);
         assert_eq!(failed(&action), "The machine is being terminated.");
+    }
+
+    #[test]
+    fn a_command_begins_on_a_live_project_alone_and_is_waited_for_once_it_has_begun() {
+        let running = machine(MachineState::Running);
+        let mut command = fetch(FetchKind::Command);
+        assert_eq!(decided(&command, Status::Live, &running, false, 1), FetchAction::Send);
+        assert!(
+            failed(&decided(&command, Status::Deploying, &running, false, 1))
+                .contains("deployment is under way")
+        );
+        assert_eq!(
+            failed(&decided(&command, Status::Failed, &running, false, 1)),
+            "The project is not live."
+        );
+        (command.state, command.sent_at) = (FetchState::Sent, Some(HOUR));
+        assert_eq!(decided(&command, Status::Deploying, &running, true, 1), FetchAction::Wait);
+        // Its machine knows by itself that it has begun it.
+        assert_eq!(decided(&command, Status::Live, &running, false, 1), FetchAction::Send);
+        assert_eq!(decided(&command, Status::Live, &running, true, 400), FetchAction::Wait);
+        assert!(
+            failed(&decided(&command, Status::Live, &running, true, 421))
+                .contains("sent nothing within 7 minutes")
+        );
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use sqlx::SqliteConnection;
 
 use super::{Change, Store, StoreError, error::At};
-use crate::domain::{Fetch, FetchFormat, FetchId, FetchKind, FetchState, RowId, Timestamp, UserId};
+use crate::domain::{
+    CommandRun, Fetch, FetchFormat, FetchId, FetchKind, FetchState, RowId, Timestamp, UserId,
+};
 
 struct FetchRow {
     id: i64,
@@ -102,7 +104,7 @@ impl Store {
     }
 
     /// The fetches of an instance, the newest first: of each kind the one that is open, the last that is ready and
-    /// the last that failed.
+    /// the last that failed; of commands the newest.
     ///
     /// # Errors
     /// Where the database fails.
@@ -243,14 +245,14 @@ impl Store {
     pub async fn kept_fetches(&self) -> Result<Vec<Fetch>, StoreError> {
         let since = Timestamp::now().plus_seconds(-Fetch::KEPT_SECONDS).0;
         read_all(
-            fetches!("WHERE kind <> 'log' AND state = 'ready' AND ended_at > $1", since)
+            fetches!("WHERE kind IN ('database', 'media') AND state = 'ready' AND ended_at > $1", since)
                 .fetch_all(&self.readers)
                 .await?,
         )
     }
 }
 
-/// Removes the other fetches of this kind that ended so.
+/// Removes the other fetches of this kind that ended so; of commands, all but the newest.
 async fn forget(
     tx: &mut SqliteConnection,
     keep: FetchId,
@@ -258,6 +260,18 @@ async fn forget(
     kind: &str,
     ended: &[FetchState],
 ) -> Result<(), StoreError> {
+    if kind == FetchKind::Command.name() {
+        let kept = CommandRun::KEPT;
+        sqlx::query!(
+            "DELETE FROM fetches WHERE instance = $1 AND kind = 'command' AND id NOT IN
+             (SELECT id FROM fetches WHERE instance = $1 AND kind = 'command' ORDER BY id DESC LIMIT $2)",
+            instance,
+            kept
+        )
+        .execute(&mut *tx)
+        .await?;
+        return Ok(());
+    }
     for state in ended {
         let state = state.name();
         sqlx::query!(

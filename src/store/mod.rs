@@ -4,6 +4,7 @@
 
 mod adopt;
 mod attempts;
+mod commands;
 mod counts;
 mod deployments;
 mod edit;

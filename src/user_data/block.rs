@@ -65,6 +65,8 @@ pub fn of_fetch(values: &FetchValues<'_>) -> String {
     let assignments = [
         ("EC_FETCH", values.fetch.to_string()),
         ("EC_KIND", values.kind.name().to_owned()),
+        // One line: JSON writes a line break as two characters.
+        ("EC_COMMAND", values.command.map_or_else(String::new, |words| serde_json::json!(words).to_string())),
         ("EC_CALLBACK_URL", values.callback_url.to_owned()),
         ("EC_TOKEN", values.token.to_owned()),
     ];

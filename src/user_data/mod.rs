@@ -98,6 +98,8 @@ pub struct FetchValues<'a> {
     pub fetch: FetchId,
     /// What is to be sent.
     pub kind: FetchKind,
+    /// The management command that is to be run for it: its name and its arguments.
+    pub command: Option<&'a [String]>,
     /// Where the machine reaches the site, without a slash at the end.
     pub callback_url: &'a str,
     /// The fetch's bearer token.

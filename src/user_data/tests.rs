@@ -101,6 +101,7 @@ fn fetch_script() -> Vec<u8> {
     fetch(&FetchValues {
         fetch: FetchId(i64::MAX),
         kind: FetchKind::Database,
+        command: None,
         callback_url: "http://10.213.0.1:8001/it's $(id)",
         token: "a'; touch /tmp/x; '",
     })
@@ -118,7 +119,17 @@ fn a_fetch_is_told_its_values_and_brings_its_program_alone() {
     assert!(rest.contains("/fetch.py\" <<'EC_END_OF_FILE'"));
     assert_eq!(rest.matches("<<'EC_END_OF_FILE'").count(), 1);
     // What is the same for everyone has no value in it.
-    let other = fetch(&FetchValues { fetch: FetchId(1), kind: FetchKind::Log, callback_url: "", token: "" });
+    let words = ["greet".to_owned(), "it's \"$(id)\"\n`;'".to_owned()];
+    let other = fetch(&FetchValues {
+        fetch: FetchId(1),
+        kind: FetchKind::Command,
+        command: Some(&words),
+        callback_url: "",
+        token: "",
+    });
+    let said =
+        bash(&["-c", "eval \"$(head -n 20 | grep ^EC_COMMAND=)\"; printf %s \"$EC_COMMAND\""], &other).1;
+    assert_eq!(serde_json::from_slice::<Vec<String>>(&said).unwrap(), words);
     assert_eq!(String::from_utf8(other).unwrap().split_once("set -euo pipefail").unwrap().1, rest);
     assert!(!String::from_utf8(provision_script()).unwrap().contains("fetch.py"));
 }

@@ -27,7 +27,7 @@ use super::{
     middleware::ARRIVAL,
 };
 use crate::{
-    domain::{Fetch, FetchFormat, FetchId, FetchKind, ProjectLog},
+    domain::{CommandOutput, Fetch, FetchFormat, FetchId, FetchKind, ProjectLog},
     spool::SpoolError,
     store::StoreError,
 };
@@ -96,7 +96,7 @@ async fn take(
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
     let taken = match fetch.kind {
-        FetchKind::Log => {
+        FetchKind::Log | FetchKind::Command => {
             timeout(ARRIVAL, take_log(&site, &fetch, body)).await.unwrap_or(Err(Refusal::BrokeOff))
         }
         FetchKind::Database | FetchKind::Media => take_file(&site, &fetch, format, body).await,
@@ -121,11 +121,12 @@ fn not_kept(site: &Site, fetch: &Fetch, error: &SpoolError) -> (StatusCode, Stri
         FetchKind::Log => "The log is",
         FetchKind::Database => "The database is",
         FetchKind::Media => "The media files are",
+        FetchKind::Command => "What the command printed is",
     };
     match error {
         SpoolError::TooLarge => {
             let most = match fetch.kind {
-                FetchKind::Log => ProjectLog::MAX as u64,
+                FetchKind::Log | FetchKind::Command => text_max(fetch.kind) as u64,
                 _ => site.settings.spool.limits().max,
             };
             let sentence =
@@ -145,15 +146,23 @@ fn not_kept(site: &Site, fetch: &Fetch, error: &SpoolError) -> (StatusCode, Stri
     }
 }
 
+/// Most bytes of what is kept in the database.
+fn text_max(kind: FetchKind) -> usize {
+    if kind == FetchKind::Command { CommandOutput::MAX } else { ProjectLog::MAX }
+}
+
 async fn take_log(site: &Site, fetch: &Fetch, body: Body) -> Result<StatusCode, Refusal> {
     let mut log = Vec::new();
     let mut pieces = body.into_data_stream();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|_| Refusal::BrokeOff)?;
-        if log.len() + piece.len() > ProjectLog::MAX {
+        if log.len() + piece.len() > text_max(fetch.kind) {
             return Err(SpoolError::TooLarge.into());
         }
         log.extend_from_slice(&piece);
+    }
+    if fetch.kind == FetchKind::Command && CommandOutput::read(&log).is_none() {
+        return Err(Refusal::BrokeOff);
     }
     let size = log.len() as u64;
     match site.store.fetch_ready(fetch.id, size, FetchFormat::Text, Some(&log)).await? {

@@ -2,8 +2,8 @@
 
 use ec_django_deployer::{
     domain::{
-        DeploymentId, Failure, FetchFormat, FetchKind, Holding, HoldingKind, ImageId, OrphanId, OrphanWish,
-        RUNNING, Readiness, Role, RowId, Status, Step, Timestamp, Wanted,
+        DeploymentId, Failure, FetchFormat, FetchKind, Holding, HoldingKind, ImageId, ManagementCommand,
+        OrphanId, OrphanWish, RUNNING, Readiness, Role, RowId, Status, Step, Timestamp, Wanted,
     },
     store::{BakedImage, Store},
     user_data,
@@ -429,6 +429,41 @@ async fn fetched(app: &App) {
     store.fetch_heard(fetch, 12_300_000).await.unwrap();
     want("logged-well", FetchKind::Database).await;
     want("logged-well", FetchKind::Media).await;
+    commands(app).await;
+}
+
+/// Commands that ended well and not, one with a long output, one that runs.
+async fn commands(app: &App) {
+    let store = &app.store;
+    let long =
+        "Ran a task of the shop with <angle brackets> and a rather long line that goes on and on. ".repeat(3);
+    let runs: [(&str, &str, Option<String>); 5] = [
+        (
+            "logged",
+            "check --deploy",
+            Some("exit 0\nSystem check identified no issues (0 silenced).\n".to_owned()),
+        ),
+        ("logged", "import_books 'a file.csv'", None),
+        ("logged", "nightly", Some(format!("exit 3\n{}", format!("{long}\n").repeat(80)))),
+        ("logged-well", "check", None),
+        ("logged-anew", "showmigrations --plan", None),
+    ];
+    for (name, line, sent) in runs {
+        let instance = app.found(name).await.instance;
+        let command = ManagementCommand::parse(line).unwrap();
+        let id = store.want_command(instance.row, &command, instance.owner).await.unwrap().unwrap();
+        store.fetch_sent(id).await.unwrap();
+        match (name, sent) {
+            (_, Some(bytes)) => {
+                let size = bytes.len() as u64;
+                assert!(
+                    store.fetch_ready(id, size, FetchFormat::Text, Some(bytes.as_bytes())).await.unwrap()
+                );
+            }
+            ("logged-anew", None) => {}
+            (_, None) => store.fetch_failed(id, "The machine is busy with a deployment.").await.unwrap(),
+        }
+    }
 }
 
 async fn row_of(app: &App, name: &str) -> RowId {

@@ -10,6 +10,7 @@
 #[path = "../ec2/account.rs"]
 mod account;
 mod browser;
+mod commands;
 mod crash;
 #[cfg(feature = "ec2")]
 #[allow(dead_code, reason = "the tests of EC2 use the rest")]

@@ -167,6 +167,39 @@ async fn an_unknown_failure_says_so_and_shows_the_last_lines() {
 }
 
 #[tokio::test]
+async fn a_cure_leads_to_the_page_where_it_is_done() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.deploy("shop1").await;
+    let deployment = app.deploying("shop1").await;
+    app.log(deployment, "::ec step start start\nKeyError: 'MAIL_KEY'\nReason: Worker failed to boot.\n").await;
+    app.log(deployment, "::ec step start failed 1\n").await;
+    let (row, _) = app.ids("shop1").await;
+    let failure = Failure { step: Some(Step::Start), message: "Start the services failed.".to_owned() };
+    app.store.deployment_failed(row, &failure, None).await.unwrap();
+    let page = mira.get("/instances/shop1").await;
+    page.has("The settings ask for the variable <code>MAIL_KEY</code>, which is not set.");
+    page.has("<a href=\"/instances/shop1/environment\">Environment</a>");
+    page.has("<mark>KeyError: &#39;MAIL_KEY&#39;</mark>");
+}
+
+#[tokio::test]
+async fn a_deployment_that_took_too_long_says_so_and_what_helps() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.deploy("shop1").await;
+    let deployment = app.deploying("shop1").await;
+    app.log(deployment, "::ec step dependencies start\nBuilding torch\n").await;
+    let (row, _) = app.ids("shop1").await;
+    let message = "The deployment did not end within 30 minutes; the log's last lines say how far it came.";
+    let failure = Failure { step: Some(Step::Dependencies), message: message.to_owned() };
+    app.store.deployment_failed(row, &failure, None).await.unwrap();
+    let page = mira.get("/instances/shop1").await;
+    page.has("did not end within 30 minutes");
+    page.has("take out very large packages");
+}
+
+#[tokio::test]
 async fn a_launch_that_failed_has_its_message_and_no_lines() {
     let app = spawn_app().await;
     let mut mira = app.owner("mira").await;

@@ -51,7 +51,11 @@ impl Told {
         });
         let card = failure.map(|failure| Card {
             place: place(deployment, step),
-            cause: rich(cure.as_ref().map_or(&failure.message, |cure| &cure.cause)),
+            cause: rich(
+                cure.as_ref()
+                    .filter(|cure| broke || cure.line.is_some())
+                    .map_or(&failure.message, |cure| &cure.cause),
+            ),
             help: cure.map(|cure| rich(&cure.help)),
             page,
             is_unknown: broke && !excerpt.lines.is_empty(),
@@ -73,7 +77,7 @@ pub async fn cause(
     let cure = step.and_then(|step| {
         let context = Context {
             step,
-            code: deployment.report.failed().map(|(_, code)| code),
+            code: deployment.report.failed().map(|(_, code)| code).or(overdue(failure)),
             plan: Some(&deployment.plan),
             repaired: deployment.report.repaired(),
             status: instance.status,
@@ -81,6 +85,11 @@ pub async fn cause(
         failures::find(excerpt.last_try(), &context)
     });
     Ok((excerpt, cure))
+}
+
+/// The code of a step that takes too long, where it was the site that gave the deployment up.
+fn overdue(failure: Option<&Failure>) -> Option<i32> {
+    failure.filter(|failure| failure.message.contains("did not end within")).map(|_| 124)
 }
 
 fn place(deployment: Option<&Deployment>, step: Option<Step>) -> String {

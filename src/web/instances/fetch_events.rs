@@ -13,6 +13,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
+    commands::CommandsView,
     data::DataView,
     events::{Pulse, Wake, fragment, respond, still},
     find,
@@ -32,21 +33,24 @@ pub fn router() -> Router<Site> {
     Router::new()
         .route("/instances/{name}/logs/events", get(logs))
         .route("/instances/{name}/data/events", get(data))
+        .route("/instances/{name}/commands/events", get(commands))
 }
 
 /// Which page asks.
-#[derive(Clone, Copy)]
 enum Shows {
     Logs,
     Data,
+    /// With the output of the command that is named.
+    Commands(String),
 }
 
 impl Shows {
-    async fn html(self, visit: &Visit, name: &str) -> Result<String, WebError> {
+    async fn html(&self, visit: &Visit, name: &str) -> Result<String, WebError> {
         let instance = find(visit, name).await?.instance;
         Ok(match self {
             Self::Logs => LogsView::of(visit, instance).await?.html()?,
             Self::Data => DataView::of(visit, instance).await?.html()?,
+            Self::Commands(which) => CommandsView::of(visit, instance, which).await?.html()?,
         })
     }
 }
@@ -56,6 +60,9 @@ impl Shows {
 struct Shown {
     #[serde(default)]
     seen: String,
+    /// The command whose output the page has.
+    #[serde(default)]
+    run: String,
 }
 
 async fn logs(visit: ApiVisit, name: Path<String>, shown: Query<Shown>) -> Result<Response, WebError> {
@@ -64,6 +71,15 @@ async fn logs(visit: ApiVisit, name: Path<String>, shown: Query<Shown>) -> Resul
 
 async fn data(visit: ApiVisit, name: Path<String>, shown: Query<Shown>) -> Result<Response, WebError> {
     events(visit, name, shown, Shows::Data).await
+}
+
+async fn commands(
+    visit: ApiVisit,
+    name: Path<String>,
+    Query(shown): Query<Shown>,
+) -> Result<Response, WebError> {
+    let shows = Shows::Commands(shown.run.clone());
+    events(visit, name, Query(shown), shows).await
 }
 
 async fn events(

@@ -1,5 +1,6 @@
 //! Instances: the list, the form, one instance with its deployments, and what can be done with it.
 
+mod commands;
 mod cost;
 mod data;
 mod deployment;
@@ -51,6 +52,7 @@ pub fn router() -> Router<Site> {
         .merge(events::router())
         .merge(logs::router())
         .merge(data::router())
+        .merge(commands::router())
         .merge(fetch_events::router())
 }
 
