@@ -96,6 +96,18 @@ collectstatic() {
   if [[ -n $own && -d $own ]]; then in_release 60 cp -rnP -- "$own/." "$RELEASE/static/"; fi
 }
 
+# Makes the admin of the project that its owner asked for, and tells what came of it. Without one it goes on serving.
+first_admin() {
+  local code=0
+  python3 -IS "$EC_LIB/first_admin.py" "$EC_DEPLOYMENT" || code=$?
+  case $code in
+  0) ;;
+  10) mark admin created ;;
+  11) mark admin exists ;;
+  *) mark admin failed && tell warning "The admin of the project could not be made; the log of this step says why." ;;
+  esac
+}
+
 migrate() {
   local alias aliases unmigrated options=()
   as_app 240 python3 -IS "$EC_LIB/database.py" prepare "$RELEASE"
@@ -111,6 +123,7 @@ migrate() {
     manage 600 migrate --noinput "${options[@]}" --database "$alias"
   done
   printf '\0' >&7 # no more commands
+  first_admin
   if [[ -n $(find /srv/app/shared -maxdepth 1 -type f -name '*.sqlite3' -perm /007 -print -quit) ]]; then
     in_release 20 find /srv/app/shared -maxdepth 1 -type f -name '*.sqlite3' -exec chmod 640 {} +
   fi

@@ -35,7 +35,7 @@ const PROVISION: &str = concat!(
 const FETCH: &str = include_str!("../../user_data/userdata_fetch.sh");
 
 /// The programs of a machine.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("log.py", include_str!("../../user_data/log.py")),
     ("ship.py", include_str!("../../user_data/ship.py")),
     ("run.py", include_str!("../../user_data/run.py")),
@@ -44,6 +44,7 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("requirements.py", include_str!("../../user_data/requirements.py")),
     ("project.py", include_str!("../../user_data/project.py")),
     ("database.py", include_str!("../../user_data/database.py")),
+    ("first_admin.py", include_str!("../../user_data/first_admin.py")),
     ("health.py", include_str!("../../user_data/health.py")),
     ("ec_overlay.py", include_str!("../../user_data/ec_overlay.py")),
     ("ec_wsgi.py", include_str!("../../user_data/ec_wsgi.py")),

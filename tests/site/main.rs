@@ -3,7 +3,9 @@
 mod account;
 mod doctor;
 mod edit;
+mod environment;
 mod events;
+mod first_admin;
 mod forms;
 mod git_host;
 mod headers;
