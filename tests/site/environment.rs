@@ -132,7 +132,7 @@ async fn a_pasted_env_saves_the_good_lines_and_tells_the_others_by_number() {
     let answer = mira.post(&format!("{PAGE}/paste"), &[("dotenv", "# nothing\n\n")]).await;
     answer.has("There is no line of the form");
     // All that an instance may have fits into the form, and no more is kept.
-    let large: String = (0..8).map(|n| format!("L{n}={}\n", "%".repeat(32 * 1024 - 16))).collect();
+    let large: String = (0..8).map(|n| format!("L{n}={}\n", "x".repeat(32 * 1024 - 16))).collect();
     let answer = mira.post(&format!("{PAGE}/paste"), &[("dotenv", &large)]).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
     let answer = mira.post(&format!("{PAGE}/paste"), &[("dotenv", &format!("M={}", "x".repeat(9000)))]).await;

@@ -5,8 +5,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::web::auth::Visit;
 
-/// Most bytes of a form that variables are typed into: all that an instance may have, as browsers encode it.
-pub const FORM_MAX: usize = 1024 * 1024;
+/// Most bytes of a form that variables are typed into: all that an instance may have, and as much again for how browsers
+/// encode it. More would not arrive in time on a bad line.
+pub const FORM_MAX: usize = 512 * 1024;
 
 fn place(visit: &Visit) -> String {
     format!("typed by {}", visit.user.id.0)
