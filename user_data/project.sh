@@ -140,6 +140,18 @@ collectstatic() {
   if [[ -n $own && -d $own ]]; then in_release 60 cp -rnP -- "$own/." "$RELEASE/static/"; fi
 }
 
+# Makes the admin of the project that its owner asked for, and tells what came of it. Without one it goes on serving.
+first_admin() {
+  local code=0
+  python3 -IS "$EC_LIB/first_admin.py" "$EC_DEPLOYMENT" || code=$?
+  case $code in
+  0) ;;
+  10) mark admin created ;;
+  11) mark admin exists ;;
+  *) mark admin failed && tell warning "The admin of the project could not be made; the log of this step says why." ;;
+  esac
+}
+
 migrate() {
   local alias aliases unmigrated options=() line
   as_app 600 python3 -IS "$EC_LIB/database.py" prepare "$RELEASE" | while IFS= read -r line; do
@@ -157,6 +169,7 @@ migrate() {
     manage 600 migrate --noinput "${options[@]}" --database "$alias"
   done
   printf '\0' >&7 # no more commands
+  first_admin
   if [[ -n $(find /srv/app/shared -maxdepth 1 -type f -name '*.sqlite3' -perm /007 -print -quit) ]]; then
     in_release 20 find /srv/app/shared -maxdepth 1 -type f -name '*.sqlite3' -exec chmod 640 {} +
   fi

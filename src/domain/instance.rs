@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
-    Branch, Failure, MachineType, NameError, ProjectName, RepoUrl, ServerName, Status, Timestamp, UserId,
-    Username, Wanted,
+    Branch, Database, Failure, MachineType, NameError, ProjectName, RepoUrl, ServerName, Status, Timestamp,
+    UserId, Username, Wanted,
 };
 
 /// An instance's row in the store. People and URLs know it by its name.
@@ -101,6 +101,8 @@ pub struct Instance {
     pub public_ip: Option<std::net::IpAddr>,
     /// The type of machine that its owner chose; none takes the site's default.
     pub machine_type: Option<MachineType>,
+    /// The database that its owner chose; none leaves it as the project says.
+    pub database: Option<Database>,
     /// The golden image the machine booted from.
     pub image: Option<super::ImageId>,
     /// Why it is `failed`.
@@ -118,7 +120,9 @@ impl Instance {
     pub fn version(&self) -> String {
         let branch = self.branch.as_ref().map_or("", Branch::as_str);
         let machine_type = self.machine_type.as_ref().map_or("", MachineType::as_str);
-        let form = [self.repo.as_str(), self.project.as_str(), branch, &self.description, machine_type];
+        let database = self.database.map_or("", Database::name);
+        let form =
+            [self.repo.as_str(), self.project.as_str(), branch, &self.description, machine_type, database];
         hex::encode(&Sha256::digest(form.join("\n"))[..8])
     }
 

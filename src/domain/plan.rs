@@ -1,5 +1,7 @@
 //! The plan: what preflight found in a commit, which is how it will be deployed.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Branch, CommitId, ProjectName, Timestamp};
@@ -218,6 +220,22 @@ impl Database {
             Self::Mysql => "mysql",
             Self::Unknown => "",
         }
+    }
+}
+
+/// The text names no database.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no database is called {0:?}")]
+pub struct UnknownDatabase(String);
+
+impl FromStr for Database {
+    type Err = UnknownDatabase;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDatabase> {
+        [Self::Sqlite, Self::Postgresql, Self::Mysql]
+            .into_iter()
+            .find(|database| database.name() == text)
+            .ok_or_else(|| UnknownDatabase(text.to_owned()))
     }
 }
 

@@ -45,7 +45,7 @@ impl Reconciler {
             Action::Finish => self.finish(work).await?,
             Action::DeploymentFailed => self.deployment_failed(work).await?,
             Action::NeverReported => {
-                let failure = self.never_reported(work).await;
+                let failure = self.never_reported(work).await?;
                 self.settle_failure(work, &failure).await?;
             }
             Action::Overdue(failure) => self.settle_failure(work, &failure).await?,
@@ -281,11 +281,12 @@ impl Reconciler {
     }
 
     /// What to say of a machine that never reported: what its console says, read by the same parser.
-    async fn never_reported(&self, work: &Work) -> Failure {
-        let console = match &work.instance.instance_id {
+    async fn never_reported(&self, work: &Work) -> Result<Failure, StoreError> {
+        let mut console = match &work.instance.instance_id {
             Some(id) => self.cloud.console(id).await.unwrap_or_default(),
             None => Vec::new(),
         };
+        self.store.mask(work.instance.row, &mut console).await?;
         let mut report = Report::default();
         report.feed(&console);
         let text = String::from_utf8_lossy(&console);
@@ -301,7 +302,7 @@ impl Reconciler {
                 "The machine did not report within {minutes} minutes. Does it reach this site? Its console ends: {tail}"
             )
         };
-        Failure { step: report.current(), message }
+        Ok(Failure { step: report.current(), message })
     }
 
     /// Waits until a started machine's project answers again.

@@ -81,6 +81,7 @@ fn work(status: Status) -> Work {
             instance_id: has_machine.then(|| "i-0123456789abcdef0".parse().unwrap()),
             public_ip: has_machine.then_some(IP),
             machine_type: None,
+            database: None,
             image: None,
             failure: None,
             notice: None,

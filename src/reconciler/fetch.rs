@@ -250,6 +250,7 @@ mod tests {
             instance_id: Some("i-0123456789abcdef0".parse().unwrap()),
             public_ip: None,
             machine_type: None,
+            database: None,
             image: None,
             failure: None,
             notice: None,

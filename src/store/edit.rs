@@ -10,8 +10,8 @@ use super::{
     submit::{Asked, again, asked_before, queue},
 };
 use crate::domain::{
-    Branch, Instance, MachineType, Plan, ProjectName, Reason, RepoUrl, RowId, Status, Timestamp, UserId,
-    Wanted,
+    Branch, Database, Instance, MachineType, Plan, ProjectName, Reason, RepoUrl, RowId, Status, Timestamp,
+    UserId, Variable, Wanted,
 };
 
 /// What the form of an instance that is there already asks for.
@@ -33,6 +33,10 @@ pub struct Edit {
     pub description: String,
     /// The type of machine that was asked for.
     pub machine_type: TypeWish,
+    /// The database that was chosen; none leaves it as the project says.
+    pub database: Option<Database>,
+    /// Variables that were typed besides.
+    pub variables: Vec<Variable>,
     /// How the commit is to be deployed; none where the description alone is another, which deploys nothing.
     pub plan: Option<Plan>,
     /// Whether another repository or project may take the place of the instance's own.
@@ -49,6 +53,7 @@ impl Edit {
             branch: self.branch.as_ref(),
             description: &self.description,
             machine_type: &self.machine_type,
+            database: self.database,
         }
     }
 
@@ -62,6 +67,7 @@ impl Edit {
     /// alone deploys nothing.
     pub fn describes_alone(&self, there: &Instance) -> bool {
         self.form().has_source_of(there)
+            && self.variables.is_empty()
             && self.description != there.description
             && there.status != Status::Terminated
     }
@@ -79,7 +85,8 @@ impl Store {
     /// [`SubmitError::Terminating`] while the instance is on its way out, [`SubmitError::Changed`] where it is not
     /// what the form was filled in from any more, [`SubmitError::NeedsReplace`] where another repository or project
     /// would take the place of its own, [`SubmitError::OtherType`] where its machine is of another type,
-    /// [`SubmitError::TooMany`] where it would come back as one too many. Nothing was written then.
+    /// [`SubmitError::TooMany`] where it would come back as one too many, [`SubmitError::Variables`] where it would have
+    /// too many variables. Nothing was written then.
     pub async fn edit(&self, edit: &Edit) -> Result<(), SubmitError> {
         let mut tx = self.begin().await?;
         let typed = hex::encode(Sha256::digest(edit.form().text()));
@@ -101,6 +108,7 @@ impl Store {
             Some(plan) => {
                 let reason = change(&mut tx, &there, edit.form(), edit.replace).await?;
                 self.check_limit(&mut tx, edit.row, edit.by, reason).await?;
+                self.put_variables(&mut tx, edit.row, &edit.variables, false).await?;
                 queue(&mut tx, edit.row, plan, Asked { by: edit.by, reason, digest: &digest }).await?;
             }
             None if edit.describes_alone(&there) => {
@@ -130,6 +138,7 @@ pub(super) struct Form<'a> {
     pub branch: Option<&'a Branch>,
     pub description: &'a str,
     pub machine_type: &'a TypeWish,
+    pub database: Option<Database>,
 }
 
 impl Form<'_> {
@@ -137,12 +146,15 @@ impl Form<'_> {
     fn text(self) -> String {
         let branch = self.branch.map_or("", Branch::as_str);
         let machine_type = self.machine_type.chosen.as_ref().map_or("", MachineType::as_str);
-        [self.repo.as_str(), self.project.as_str(), branch, self.description, machine_type].join("\n")
+        let database = self.database.map_or("", Database::name);
+        [self.repo.as_str(), self.project.as_str(), branch, self.description, machine_type, database]
+            .join("\n")
     }
 
     /// Whether an instance has this repository, project and branch, and this type of machine.
     fn has_source_of(self, there: &Instance) -> bool {
         (self.repo, self.project, self.branch) == (&there.repo, &there.project, there.branch.as_ref())
+            && self.database == there.database
             && self.machine_type.leaves(there)
     }
 }
@@ -167,10 +179,11 @@ pub(super) async fn change(
     let machine_type = form.machine_type.over(there).map(MachineType::as_str);
     let (repo, project, branch) =
         (form.repo.as_str(), form.project.as_str(), form.branch.map(Branch::as_str));
+    let database = form.database.map(Database::name);
     let (wanted, now) = (wanted_after_change(there).name(), Timestamp::now().0);
     sqlx::query!(
         "UPDATE instances SET github_url = $2, project_name = $3, branch = $4, description = $5, wanted = $6,
-                generation = generation + ($6 = 'present'), updated_at = $7, machine_type = $8
+                generation = generation + ($6 = 'present'), updated_at = $7, machine_type = $8, database = $9
          WHERE id = $1",
         there.row.0,
         repo,
@@ -179,7 +192,8 @@ pub(super) async fn change(
         form.description,
         wanted,
         now,
-        machine_type
+        machine_type,
+        database
     )
     .execute(&mut *tx)
     .await?;

@@ -22,6 +22,8 @@ async fn edit(store: &Store, row: RowId, commit: char) -> Edit {
         branch: Some(format!("branch-{commit}").parse().unwrap()),
         description: there.description,
         machine_type: TypeWish::default(),
+        database: None,
+        variables: Vec::new(),
         plan: Some(plan(commit)),
         replace: false,
         received_at: Timestamp::now().plus_seconds(60),

@@ -233,3 +233,18 @@ impl Store {
         Ok(opened.and_then(|text| SecretValue::try_from(text).ok()))
     }
 }
+
+/// The users of a project go with its machine: an admin whose password nobody has seen is made on the next one, any
+/// other is forgotten.
+pub(super) async fn machine_gone(tx: &mut SqliteConnection, instance: RowId) -> Result<(), StoreError> {
+    sqlx::query!("DELETE FROM first_admins WHERE instance = $1 AND sealed IS NULL", instance.0)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        "UPDATE first_admins SET state = 'wanted', deployment = NULL WHERE instance = $1",
+        instance.0
+    )
+    .execute(&mut *tx)
+    .await?;
+    Ok(())
+}

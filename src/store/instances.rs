@@ -25,6 +25,7 @@ pub(super) struct InstanceRow {
     pub instance_id: Option<String>,
     pub public_ip: Option<String>,
     pub machine_type: Option<String>,
+    pub database: Option<String>,
     pub image_id: Option<i64>,
     pub failure: Option<String>,
     pub notice: Option<String>,
@@ -55,6 +56,7 @@ impl InstanceRow {
             instance_id: at.read_opt("instance_id", self.instance_id.as_deref())?,
             public_ip: at.read_opt("public_ip", self.public_ip.as_deref())?,
             machine_type: at.read_opt("machine_type", self.machine_type.as_deref())?,
+            database: at.read_opt("database", self.database.as_deref())?,
             image: self.image_id.map(ImageId),
             failure: self.failure.map(|json| at.json("failure", &json)).transpose()?,
             notice: self.notice,
@@ -72,7 +74,7 @@ macro_rules! instances {
             r#"SELECT i.id, i.name, i.owner_id, u.username AS owner_name, i.github_url, i.project_name, i.branch,
                     i.description, i.wanted, i.generation <> i.observed_generation AS "pending!: bool",
                     i.reboot_asked_at, i.reboot_sent_at, i.status,
-                    i.status_since, i.instance_id, i.public_ip, i.machine_type, i.image_id, i.failure, i.notice,
+                    i.status_since, i.instance_id, i.public_ip, i.machine_type, i.database, i.image_id, i.failure, i.notice,
                     i.created_at, i.updated_at
              FROM instances i JOIN users u ON u.id = i.owner_id "# + $rest
             $(, $arg)*

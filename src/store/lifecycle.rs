@@ -8,6 +8,7 @@ use super::{
     Attempt, Change, Store, StoreError, attempts,
     deployments::{DeploymentRow, deployments},
     error::{At, to_json},
+    first_admins,
     instances::instances,
 };
 use crate::domain::{Deployment, DeploymentId, Failure, Instance, InstanceId, RowId, Status, Timestamp};
@@ -390,6 +391,7 @@ impl Store {
         )
         .execute(&mut *tx)
         .await?;
+        first_admins::machine_gone(&mut tx, instance).await?;
         set_status(&mut tx, instance, Status::Terminated).await?;
         sqlx::query!(
             "UPDATE instances SET instance_id = NULL, public_ip = NULL, notice = NULL, updated_at = $2 WHERE id = $1",

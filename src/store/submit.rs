@@ -4,15 +4,15 @@ use sha2::{Digest, Sha256};
 use sqlx::SqliteConnection;
 
 use super::{
-    Change, Store, StoreError,
+    AdminError, Change, Store, StoreError, VariablesError,
     edit::{Form, change},
     error::{At, to_json},
     instances::instances,
     machine_type::TypeWish,
 };
 use crate::domain::{
-    Branch, DeploymentId, MachineType, Plan, ProjectName, Reason, RepoUrl, Report, RowId, ServerName, Status,
-    Timestamp, UserId,
+    AdminName, Branch, Database, DeploymentId, MachineType, Plan, ProjectName, Reason, RepoUrl, Report,
+    RowId, ServerName, Status, Timestamp, UserId, Variable,
 };
 
 /// What a form asks for, once preflight has made a plan of it.
@@ -32,6 +32,12 @@ pub struct Submission {
     pub description: String,
     /// The type of machine that was asked for.
     pub machine_type: TypeWish,
+    /// The database that was chosen; none leaves it as the project says.
+    pub database: Option<Database>,
+    /// Variables that were typed besides.
+    pub variables: Vec<Variable>,
+    /// The admin that the deployment is to make in the project.
+    pub first_admin: Option<AdminName>,
     /// How the commit is to be deployed.
     pub plan: Plan,
     /// Whether another repository may take the place of the instance's own.
@@ -80,9 +86,33 @@ pub enum SubmitError {
         /// How many that is.
         limit: u32,
     },
+    /// The variables were not kept.
+    #[error(transparent)]
+    Variables(VariablesError),
+    /// The instance has a first admin whose password nobody has seen yet.
+    #[error("the password of the admin before was not shown yet")]
+    AdminUnshown,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<VariablesError> for SubmitError {
+    fn from(error: VariablesError) -> Self {
+        match error {
+            VariablesError::Store(error) => Self::Store(error),
+            refused => Self::Variables(refused),
+        }
+    }
+}
+
+impl From<AdminError> for SubmitError {
+    fn from(error: AdminError) -> Self {
+        match error {
+            AdminError::Store(error) => Self::Store(error),
+            AdminError::Unshown => Self::AdminUnshown,
+        }
+    }
 }
 
 impl From<sqlx::Error> for SubmitError {
@@ -96,8 +126,9 @@ impl From<sqlx::Error> for SubmitError {
 const DOUBLE_CLICK_SECONDS: i64 = 2;
 
 impl Submission {
-    /// What was typed, as one short text.
+    /// What was typed, as one short text; of variables their names, since a digest of a short value tells it.
     fn digest(&self) -> String {
+        let names: Vec<_> = self.variables.iter().map(|variable| variable.name.as_str()).collect();
         let typed = [
             self.name.as_ref().map_or("", ServerName::as_str),
             self.repo.as_str(),
@@ -105,6 +136,9 @@ impl Submission {
             self.branch.as_ref().map_or("", Branch::as_str),
             &self.description,
             self.machine_type.chosen.as_ref().map_or("", MachineType::as_str),
+            self.database.map_or("", Database::name),
+            self.first_admin.as_ref().map_or("", AdminName::as_str),
+            &names.join(" "),
         ];
         hex::encode(Sha256::digest(typed.join("\n")))
     }
@@ -138,6 +172,10 @@ impl Store {
             (None, None) => return Err(SubmitError::NameTaken),
         };
         self.check_limit(&mut tx, row, submission.owner, reason).await?;
+        self.put_variables(&mut tx, row, &submission.variables, false).await?;
+        if let Some(name) = &submission.first_admin {
+            self.put_first_admin(&mut tx, row, name).await?;
+        }
         let asked = Asked { by: submission.owner, reason, digest: &submission.digest() };
         let deployment = queue(&mut tx, row, &submission.plan, asked).await?;
         tx.commit().await.map_err(StoreError::from)?;
@@ -253,6 +291,10 @@ async fn describe_alone(
     wish: &Submission,
 ) -> Result<Option<(RowId, Submitted)>, SubmitError> {
     let Some(name) = &wish.name else { return Ok(None) };
+    if !wish.variables.is_empty() || wish.first_admin.is_some() {
+        return Ok(None);
+    }
+    let database = wish.database.map(Database::name);
     let (text, repo, project) = (name.as_str(), wish.repo.as_str(), wish.project.as_str());
     let branch = wish.branch.as_ref().map(Branch::as_str);
     let (now, commit) = (Timestamp::now().0, wish.plan.commit.as_str());
@@ -264,6 +306,7 @@ async fn describe_alone(
         "UPDATE instances SET description = $6, updated_at = $7
          WHERE name = $1 AND owner_id = $2 AND github_url = $3 AND project_name = $4 AND branch IS $5
            AND (description <> $6 OR updated_at >= $9) AND status = 'live' AND wanted = 'present'
+           AND database IS $12
            AND ($10 IS NULL OR $10 = coalesce(machine_type, $11))
            AND $8 = (SELECT json_extract(d.plan, '$.commit') FROM deployments d
                      WHERE d.instance = instances.id AND d.outcome = 'live')
@@ -279,7 +322,8 @@ async fn describe_alone(
         commit,
         earliest,
         chosen,
-        default
+        default,
+        database
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -301,10 +345,11 @@ async fn insert(
     let branch = wish.branch.as_ref().map(Branch::as_str);
     let (now, requested) = (Timestamp::now().0, Status::Requested.name());
     let machine_type = wish.machine_type.of_new().map(MachineType::as_str);
+    let database = wish.database.map(Database::name);
     let row = sqlx::query!(
         r#"INSERT INTO instances (name, owner_id, github_url, project_name, branch, description, wanted, status,
-                                status_since, created_at, updated_at, machine_type)
-         VALUES ($1, $2, $3, $4, $5, $6, 'present', $7, $8, $8, $8, $9)
+                                status_since, created_at, updated_at, machine_type, database)
+         VALUES ($1, $2, $3, $4, $5, $6, 'present', $7, $8, $8, $8, $9, $10)
          ON CONFLICT (name) DO NOTHING RETURNING id AS "id!""#,
         name,
         wish.owner.0,
@@ -314,7 +359,8 @@ async fn insert(
         wish.description,
         requested,
         now,
-        machine_type
+        machine_type,
+        database
     )
     .fetch_optional(&mut *tx)
     .await?;
@@ -353,6 +399,7 @@ async fn take_over(
         branch: wish.branch.as_ref(),
         description: &wish.description,
         machine_type: &wish.machine_type,
+        database: wish.database,
     };
     Ok((there.row, change(tx, &there, form, wish.replace).await?))
 }

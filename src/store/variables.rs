@@ -322,6 +322,16 @@ impl Store {
         Ok(environment)
     }
 
+    /// Masks an instance's secrets in what its machine says elsewhere than in its deploy log; marks stay what they are.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn mask(&self, instance: RowId, text: &mut [u8]) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        self.scrubber(&mut tx, instance).await?.mask_log(b"", text);
+        Ok(())
+    }
+
     /// What masks an instance's secrets in its logs: what it has, what its machine has, and its first admin's password.
     pub(super) async fn scrubber(
         &self,

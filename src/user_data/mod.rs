@@ -35,7 +35,7 @@ const PROVISION: &str = concat!(
 const FETCH: &str = include_str!("../../user_data/userdata_fetch.sh");
 
 /// The programs of a machine.
-const PROGRAMS: [(&str, &str); 23] = [
+const PROGRAMS: [(&str, &str); 24] = [
     ("log.py", include_str!("../../user_data/log.py")),
     ("ship.py", include_str!("../../user_data/ship.py")),
     ("run.py", include_str!("../../user_data/run.py")),
@@ -50,6 +50,7 @@ const PROGRAMS: [(&str, &str); 23] = [
     ("project.py", include_str!("../../user_data/project.py")),
     ("database.py", include_str!("../../user_data/database.py")),
     ("servers.py", include_str!("../../user_data/servers.py")),
+    ("first_admin.py", include_str!("../../user_data/first_admin.py")),
     ("health.py", include_str!("../../user_data/health.py")),
     ("ec_overlay.py", include_str!("../../user_data/ec_overlay.py")),
     ("ec_notes.py", include_str!("../../user_data/ec_notes.py")),

@@ -4,19 +4,23 @@
 //! `PATCH /deployments/{id}/log` appends bytes at `Upload-Offset`: 204 with the log's new size, 409
 //! with its size where bytes are missing in between, 401 for a bad token, 400 without a good offset,
 //! 413 where the body or the log would be too large, 410 once the deployment takes no more.
-//! `GET /deployments/{id}/environment` gives what the project is to find in its environment, until
-//! the step of that name is done; 410 after that.
+//! `GET /deployments/{id}/environment` gives what the project is to find in its environment, `NAME=VALUE` and a NUL each,
+//! until the step of that name is done; 410 after that, and 403 where it would go to EC2 over http.
+//! `GET /deployments/{id}/first-admin` gives the username and the password of the admin that the deployment is to make in
+//! the project; 204 where there is none, 410 once the deployment has ended.
 //! `GET /deployments/{id}/programs` gives the programs that the deployment's script does not bring along.
 //! `GET /deployments/{id}/requirements` gives what its plan lists to be installed; 404 where it lists nothing.
 
 use axum::{
-    Router,
+    Json, Router,
     body::Bytes,
     extract::{DefaultBodyLimit, FromRequestParts, Path, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
     routing::{get, patch},
 };
+
+use serde_json::json;
 
 use super::{Site, error::WebError};
 use crate::{
@@ -34,6 +38,7 @@ pub fn router() -> Router<Site> {
     Router::new()
         .route("/deployments/{id}/log", patch(append))
         .route("/deployments/{id}/environment", get(environment))
+        .route("/deployments/{id}/first-admin", get(first_admin))
         .route("/deployments/{id}/programs", get(programs))
         .route("/deployments/{id}/requirements", get(requirements))
         .layer(DefaultBodyLimit::max(PIECE_MAX))
@@ -93,13 +98,38 @@ fn offset(headers: &HeaderMap) -> Option<u64> {
 }
 
 async fn environment(State(site): State<Site>, Machine(id): Machine) -> Result<Response, WebError> {
-    let open = site.store.deployment(id).await?.is_some_and(|deployment| wants_environment(&deployment));
-    if !open {
+    let Some(deployment) = site.store.deployment(id).await?.filter(wants_environment) else {
         return Ok(StatusCode::GONE.into_response());
+    };
+    if !site.settings.sends_secrets() && site.store.has_variables(deployment.instance).await? {
+        return Ok(unsafe_way(id));
     }
-    // No variables can be given yet, so that there are none to hand over.
+    let environment = site.store.give_environment(id).await?;
+    for name in &environment.lost {
+        tracing::error!(deployment = %id, %name, "a variable was sealed by another key, and is left out");
+    }
+    let pairs = environment.variables.iter().map(|one| format!("{}={}\0", one.name, one.value.expose()));
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"))];
-    Ok((kind, Bytes::new()).into_response())
+    Ok((kind, pairs.collect::<String>()).into_response())
+}
+
+async fn first_admin(State(site): State<Site>, Machine(id): Machine) -> Result<Response, WebError> {
+    let Some(deployment) = site.store.deployment(id).await?.filter(Deployment::is_running) else {
+        return Ok(StatusCode::GONE.into_response());
+    };
+    if !site.settings.sends_secrets() && site.store.wants_first_admin(deployment.instance).await? {
+        return Ok(unsafe_way(id));
+    }
+    let Some((name, password)) = site.store.give_first_admin(id).await? else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    Ok(Json(json!({"username": name.as_str(), "password": password.expose()})).into_response())
+}
+
+/// The answer where what is asked for is secret and would be sent over http.
+fn unsafe_way(id: DeploymentId) -> Response {
+    tracing::error!(deployment = %id, "secrets are not sent over http: set CALLBACK_URL to https");
+    StatusCode::FORBIDDEN.into_response()
 }
 
 async fn programs(_: Machine) -> Response {

@@ -51,6 +51,12 @@ impl Settings {
         self.cloud == "local"
     }
 
+    /// Whether secrets can be sent to machines: on the way to EC2 others could read them, were it not over https, and
+    /// machines of this host are reached over its own bridge.
+    pub(super) fn sends_secrets(&self) -> bool {
+        self.cloud == "local" || self.callback_url.starts_with("https://")
+    }
+
     /// Whether the samples are served now.
     pub(super) fn serves_samples(&self) -> bool {
         self.serves_samples.load(Ordering::Relaxed)

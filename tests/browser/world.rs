@@ -2,8 +2,9 @@
 
 use ec_django_deployer::{
     domain::{
-        DeploymentId, Failure, FetchFormat, FetchKind, Holding, HoldingKind, ImageId, ManagementCommand,
-        OrphanId, OrphanWish, RUNNING, Readiness, Role, RowId, Status, Step, Timestamp, Wanted,
+        Answer, Demanded, DeploymentId, Failure, FetchFormat, FetchKind, Holding, HoldingKind, ImageId,
+        ManagementCommand, OrphanId, OrphanWish, RUNNING, Readiness, Role, RowId, Status, Step, Timestamp,
+        Variable, Wanted,
     },
     store::{BakedImage, Store},
     user_data,
@@ -98,6 +99,7 @@ impl World {
                 Of::Busy => fill(&mut place).await,
                 Of::Young => {
                     place.mira().deploy("waits").await;
+                    give(&place.app).await;
                     let image = place.app.store.begin_image("script").await.unwrap();
                     place.app.store.append_image_log(image, BAKE.as_bytes()).await.unwrap();
                     place.app.store.image_reached(image, 2, 8, "update").await.unwrap();
@@ -131,6 +133,26 @@ impl World {
     pub fn place(&self, of: Of) -> &Place {
         &self.0.iter().find(|(other, _)| *other == of).unwrap().1
     }
+}
+
+/// Variables and a first admin of an instance that waits, and settings that ask for more.
+async fn give(app: &App) {
+    let row = app.ids("waits").await.0;
+    let pairs = [("EMAIL_HOST", "mail.example.com"), ("A_NAME_OF_A_VARIABLE_THAT_IS_LONGER_THAN_MOST", "")];
+    let variables = pairs.map(|(name, value)| Variable {
+        name: name.parse().unwrap(),
+        value: value.to_owned().try_into().unwrap(),
+    });
+    app.store.set_variables(row, &variables).await.unwrap();
+    app.store.want_first_admin(row, &"mira".parse().unwrap()).await.unwrap();
+    let asked = |name: &str, offer: Option<&str>, secret| Demanded {
+        name: name.to_owned(),
+        file: "backend/config/settings.py".to_owned(),
+        line: 118,
+        answer: Answer::Asked { offer: offer.map(str::to_owned), secret },
+    };
+    *app.demands.lock().unwrap() =
+        vec![asked("STRIPE_SECRET_KEY", None, true), asked("SITE_NAME", Some("bookshop"), false)];
 }
 
 /// The log of a bake under way.

@@ -28,6 +28,7 @@ mod ec2;
 #[allow(dead_code, reason = "the tests of EC2 use the rest")]
 #[path = "../ec2/site.rs"]
 mod ec2_site;
+mod environment;
 mod failures;
 mod fetch;
 mod health;

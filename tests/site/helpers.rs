@@ -12,8 +12,8 @@ use std::{
 
 use ec_django_deployer::{
     domain::{
-        Database, Dependencies, DeploymentId, Encoding, GitHosts, ImageId, InstanceId, LogKey, NameError,
-        Plan, Role, RowId,
+        Database, Demanded, Dependencies, DeploymentId, Encoding, GitHosts, ImageId, InstanceId, LogKey,
+        NameError, Plan, Role, RowId,
     },
     preflight::{Field, Finding, Preflight, Request},
     spool::{Limits, Spool},
@@ -44,6 +44,8 @@ pub struct App {
     pub looks: Arc<AtomicUsize>,
     /// The commit that the next look finds.
     pub tip: Arc<Mutex<String>>,
+    /// The variables that the next look finds demanded.
+    pub demands: Arc<Mutex<Vec<Demanded>>>,
     pub directory: tempfile::TempDir,
 }
 
@@ -58,6 +60,8 @@ pub struct Options {
     pub serves_samples: bool,
     pub offer: Option<Offer>,
     pub max_instances: u32,
+    /// The cloud's name, where it is not the one that has such an offer.
+    pub cloud: Option<&'static str>,
 }
 
 impl Default for Options {
@@ -71,6 +75,7 @@ impl Default for Options {
             serves_samples: true,
             offer: None,
             max_instances: 0,
+            cloud: None,
         }
     }
 }
@@ -96,20 +101,22 @@ pub async fn spawn_app_with(options: Options) -> App {
         git_hosts,
         serves_samples: Arc::new(options.serves_samples.into()),
         trusted_proxies: options.trusted_proxies,
-        cloud: if options.offer.is_some() { "ec2" } else { "local" },
+        cloud: options.cloud.unwrap_or(if options.offer.is_some() { "ec2" } else { "local" }),
         offer: options.offer,
         secure_cookies: options.secure,
         spool: Spool::open(directory.path().join("fetches"), options.limits).unwrap(),
     };
     let looks = Arc::new(AtomicUsize::new(0));
     let tip = Arc::new(Mutex::new(COMMIT.to_owned()));
+    let demands: Arc<Mutex<Vec<Demanded>>> = Arc::default();
     let stand_in = Looker::Fixed {
         takes: options.look_takes,
         finds: Arc::new({
-            let (looks, tip) = (looks.clone(), tip.clone());
+            let (looks, tip, demands) = (looks.clone(), tip.clone(), demands.clone());
             move |request| {
                 looks.fetch_add(1, Ordering::SeqCst);
-                look(request, &tip.lock().unwrap())
+                let plan = look(request, &tip.lock().unwrap())?;
+                Ok(Plan { variables: demands.lock().unwrap().clone(), ..plan })
             }
         }),
     };
@@ -130,7 +137,7 @@ pub async fn spawn_app_with(options: Options) -> App {
                 .unwrap();
         });
     }
-    App { url, callback, metrics, site, store, log_key, shutdown, looks, tip, directory }
+    App { url, callback, metrics, site, store, log_key, shutdown, looks, tip, demands, directory }
 }
 
 /// What the stand-in for preflight finds: a project in every repository, under any name but `shop`,

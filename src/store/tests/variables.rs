@@ -1,6 +1,6 @@
 use super::{deploying, store};
 use crate::{
-    domain::{AdminState, RowId, SecretValue, Variable, Vault},
+    domain::{AdminState, Failure, RowId, SecretValue, Status, Variable, Vault, Wanted},
     store::{Appended, Change, Environment, Store, VariablesError},
 };
 
@@ -134,4 +134,21 @@ async fn an_admin_is_made_by_a_deployment_that_ends_well_and_its_password_is_sho
     let admin = state().await;
     assert!(!admin.has_password && admin.shown_at.is_some());
     assert!(store.give_first_admin(id).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_admin_goes_with_its_machine() {
+    let (store, _dir) = store().await;
+    let (row, id) = deploying(&store).await;
+    store.want_first_admin(row, &"mira".parse().unwrap()).await.unwrap();
+    store.give_first_admin(id).await.unwrap().unwrap();
+    store.append_log(id, 0, b"::ec admin created\n").await.unwrap();
+    store.deployment_live(row, id, None).await.unwrap();
+    assert_eq!(store.first_admin(row).await.unwrap().unwrap().state, AdminState::Created);
+    let why = Failure { step: None, message: "gone".into() };
+    store.want(row, Wanted::Absent).await.unwrap();
+    store.set_status(row, Status::Terminating).await.unwrap();
+    store.machine_gone(row, &why).await.unwrap();
+    assert!(store.wants_first_admin(row).await.unwrap(), "the next machine has another database");
+    assert!(store.show_first_admin(row).await.unwrap().is_none());
 }

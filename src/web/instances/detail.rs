@@ -36,8 +36,9 @@ async fn show(visit: Visit, Path(name): Path<String>) -> Result<Response, WebErr
 pub async fn answer(visit: &Visit, status: StatusCode, view: View) -> Result<Response, WebError> {
     let main = html(&Main { view: &view })?;
     let mut shell = Shell::new(visit, view.title(), view.summary()).await?;
-    // What a look at the repository found stays until it was read: no reload and no updates take it away.
-    let stays = !view.findings.is_empty();
+    // What a look at the repository found, and a password, stay until they were read: no reload and no updates take
+    // them away.
+    let stays = !view.findings.is_empty() || view.shown_password.is_some();
     shell.moving = view.is_moving() && !stays;
     if !view.is_over() && !stays {
         // The stream is told what this page shows and how far its log is, so that it goes on from there.

@@ -1,11 +1,15 @@
 //! The form of an instance: its fields as they are typed, what is wrong with them, and how they are shown. A new
 //! instance and an edit share it.
 
+use std::collections::HashMap;
+
 use serde::Deserialize;
 
 use super::type_field::{self, TypeField};
 use crate::{
-    domain::{Branch, GitHosts, Instance, NameError, ProjectName, RepoUrl, ServerName, UserId},
+    domain::{
+        AdminName, Branch, Database, GitHosts, Instance, NameError, ProjectName, RepoUrl, ServerName, UserId,
+    },
     preflight::{Field, Finding, Request},
     store::TypeWish,
     web::{
@@ -15,7 +19,7 @@ use crate::{
 };
 
 /// What is in the form, as it was typed.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Typed {
     pub github_url: String,
@@ -24,9 +28,14 @@ pub struct Typed {
     pub branch: String,
     pub description: String,
     pub machine_type: String,
+    pub database: String,
+    pub first_admin: String,
     pub replace: String,
     /// The version of the instance that the form was filled in from.
     pub version: String,
+    /// The fields of variables, whose names are not known before.
+    #[serde(flatten)]
+    pub variables: HashMap<String, String>,
 }
 
 /// Repository, project and branch: what preflight looks at.
@@ -45,8 +54,15 @@ impl Source {
     }
 }
 
-/// The instance's name and description, and the type of its machine.
-type Rest = (Option<ServerName>, String, TypeWish);
+/// What is in the fields that preflight does not look at.
+#[derive(Clone, Debug)]
+pub struct Rest {
+    pub name: Option<ServerName>,
+    pub description: String,
+    pub machine_type: TypeWish,
+    pub database: Option<Database>,
+    pub first_admin: Option<AdminName>,
+}
 
 /// A field's error, for the field and for the summary.
 pub struct FieldError {
@@ -68,6 +84,19 @@ pub const NAME: (&str, &str) = ("name", "Name of the instance");
 pub const BRANCH: (&str, &str) = ("branch", "Branch");
 pub const DESCRIPTION: (&str, &str) = ("description", "Description");
 pub const MACHINE_TYPE: (&str, &str) = ("machine-type", "Machine type");
+const DATABASE: (&str, &str) = ("database", "Database");
+pub const FIRST_ADMIN: (&str, &str) = ("first-admin", "First admin of the project");
+
+/// The databases to choose from, each with its label.
+const DATABASES: [(&str, &str); 4] =
+    [("", "As the project says"), ("sqlite", "SQLite"), ("postgresql", "PostgreSQL"), ("mysql", "MySQL")];
+
+fn database(typed: &str) -> Result<Option<Database>, NameError> {
+    match typed {
+        "" => Ok(None),
+        name => name.parse().map(Some).map_err(|_| NameError::new("Choose one of these.")),
+    }
+}
 
 impl Errors {
     pub fn add(&mut self, (id, label): (&'static str, &'static str), error: &NameError) {
@@ -128,9 +157,9 @@ impl Typed {
             name: instance.name.to_string(),
             branch: instance.branch.as_ref().map(ToString::to_string).unwrap_or_default(),
             description: instance.description.clone(),
-            machine_type: String::new(),
-            replace: String::new(),
+            database: instance.database.map_or("", Database::name).to_owned(),
             version: instance.version(),
+            ..Self::default()
         }
     }
 
@@ -177,10 +206,19 @@ impl Typed {
         let branch = errors.keep(BRANCH, optional(&self.branch));
         let description = errors.keep(DESCRIPTION, description(&self.description));
         let machine_type = errors.keep(MACHINE_TYPE, type_field::parse(&self.machine_type, offer));
+        let database = errors.keep(DATABASE, database(&self.database));
+        let first_admin = errors.keep(FIRST_ADMIN, optional(&self.first_admin));
         let source = repo.zip(project).zip(branch);
         let source = source.map(|((repo, project), branch)| Source { repo: repo.url, project, branch });
-        let rest = name.zip(description).zip(machine_type);
-        (source, rest.map(|((name, description), machine_type)| (name, description, machine_type)))
+        let rest = name.zip(description).zip(machine_type).zip(database).zip(first_admin);
+        let rest = rest.map(|((((name, description), machine_type), database), first_admin)| Rest {
+            name,
+            description,
+            machine_type,
+            database,
+            first_admin,
+        });
+        (source, rest)
     }
 }
 
@@ -196,6 +234,8 @@ pub struct FormView {
     pub replaces: Option<String>,
     /// Whether it is of an instance that is there already, whose name stays.
     pub of_instance: bool,
+    /// Whether variables are asked for, before the fields.
+    pub asks_first: bool,
 }
 
 impl FormView {
@@ -207,12 +247,13 @@ impl FormView {
         settings: &Settings,
         instance: Option<&Instance>,
     ) -> Self {
-        let order = [URL.0, PROJECT.0, NAME.0, BRANCH.0, DESCRIPTION.0, MACHINE_TYPE.0];
+        let order =
+            [URL.0, PROJECT.0, NAME.0, BRANCH.0, DESCRIPTION.0, MACHINE_TYPE.0, DATABASE.0, FIRST_ADMIN.0];
         errors.0.sort_by_key(|error| order.iter().position(|id| *id == error.id));
         errors.0.dedup_by_key(|error| error.id);
         let types = settings.offer.as_ref().map(|offer| TypeField::of(offer, &typed.machine_type, instance));
         let (hosts, replaces) = (settings.git_hosts().in_words(), replaces.map(ToString::to_string));
-        Self { typed, errors, hosts, types, replaces, of_instance: instance.is_some() }
+        Self { typed, errors, hosts, types, replaces, of_instance: instance.is_some(), asks_first: false }
     }
 
     /// The page's title: what it is for, and before that how many fields need a change.
@@ -244,15 +285,22 @@ impl FormView {
         if self.of_instance {
             return true;
         }
-        let folded = [NAME.0, BRANCH.0, DESCRIPTION.0, MACHINE_TYPE.0];
-        let typed = [&self.typed.name, &self.typed.branch, &self.typed.description];
+        let folded = [NAME.0, BRANCH.0, DESCRIPTION.0, MACHINE_TYPE.0, DATABASE.0, FIRST_ADMIN.0];
+        let Typed { name, branch, description, database, first_admin, .. } = &self.typed;
+        let typed = [name, branch, description, database, first_admin];
         typed.iter().any(|typed| !typed.is_empty())
             || self.types.as_ref().is_some_and(|types| types.is_other)
             || folded.iter().any(|id| self.error(id).is_some())
     }
 
+    /// The databases to choose from, each with its label.
+    pub fn databases(&self) -> &'static [(&'static str, &'static str)] {
+        &DATABASES
+    }
+
     /// The field to begin with: the first that is wrong, else the first.
     pub fn begins_with(&self, id: &str) -> bool {
-        self.replaces.is_none() && self.errors.0.first().map_or(URL.0, |error| error.id) == id
+        let elsewhere = self.errors.0.is_empty() && self.asks_first;
+        self.replaces.is_none() && !elsewhere && self.errors.0.first().map_or(URL.0, |error| error.id) == id
     }
 }

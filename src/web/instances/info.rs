@@ -16,7 +16,7 @@ use super::{
     find,
 };
 use crate::{
-    domain::{Deployment, Status, Step, StepState, Timestamp},
+    domain::{Database, Deployment, Status, Step, StepState, Timestamp},
     store::{Overview, StoreError},
     web::{Site, auth::ApiVisit, error::WebError},
 };
@@ -35,6 +35,8 @@ struct Info {
     public_ip: Option<String>,
     /// The type of its machine, in a cloud that has a choice of them.
     machine_type: Option<String>,
+    /// The database that its owner chose.
+    database: Option<&'static str>,
     /// What its machine costs as it is now, as far as that is known.
     month: Option<MonthInfo>,
     /// 0 to 1.
@@ -96,6 +98,7 @@ impl Info {
             instance_id: instance.instance_id.as_ref().map(ToString::to_string),
             public_ip: instance.public_ip.map(|ip| ip.to_string()),
             machine_type,
+            database: instance.database.map(Database::name),
             month: month.flatten(),
             progress: if live { 1.0 } else { newest.map_or(0.0, |newest| newest.report.progress()) },
             step: newest.and_then(|newest| newest.report.current()),

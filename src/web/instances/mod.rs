@@ -1,15 +1,19 @@
 //! Instances: the list, the form, one instance with its deployments, and what can be done with it.
 
+mod asked;
 mod commands;
 mod cost;
 mod data;
 mod deployment;
 mod detail;
 mod edit;
+mod environment;
+mod environment_view;
 pub(super) mod events;
 mod failure;
 mod failures;
 mod fetch_events;
+mod first_admin;
 mod form;
 mod history;
 mod info;
@@ -25,6 +29,7 @@ mod redeploy;
 mod streams;
 mod terminate;
 mod type_field;
+mod typed_secret;
 mod view;
 mod whole_log;
 mod words;
@@ -42,6 +47,8 @@ pub fn router() -> Router<Site> {
         .merge(new::router())
         .merge(detail::router())
         .merge(edit::router())
+        .merge(environment::router())
+        .merge(first_admin::router())
         .merge(power::router())
         .merge(terminate::router())
         .merge(redeploy::router())

@@ -9,7 +9,10 @@ use super::{
     words::{deployment_facts, saw_html},
 };
 use crate::{
-    domain::{Deployment, Image, Instance, Outcome, Plan, Status, Wanted},
+    domain::{
+        AdminState, Database, Deployment, FirstAdmin, Image, Instance, Outcome, Plan, SecretValue, Status,
+        Wanted,
+    },
     store::{Attempt, Overview},
     web::{
         auth::Visit,
@@ -82,8 +85,22 @@ pub struct View {
     pub findings: Vec<String>,
     /// The token of the forms.
     pub csrf: String,
+    /// The first admin of its project, where one was asked for.
+    pub first_admin: Option<FirstAdmin>,
+    /// The password of that, on the one page that shows it.
+    pub shown_password: Option<SecretValue>,
     /// Whether a script asks for it: then what only a script can serve is shown.
     pub scripted: bool,
+}
+
+/// A database as people call it.
+fn database_title(database: Database) -> &'static str {
+    match database {
+        Database::Sqlite => "SQLite",
+        Database::Postgresql => "PostgreSQL",
+        Database::Mysql => "MySQL",
+        Database::Unknown => "as the settings compute it",
+    }
 }
 
 /// Deployments that the page lists; a page of its own has all of them.
@@ -115,6 +132,7 @@ impl View {
         let kind = Kind::of(instance.status);
         let attempt = if kind == Kind::Working { store.attempt(instance.row).await? } else { None };
         let cost = Cost::of(&visit.site, &instance);
+        let first_admin = store.first_admin(instance.row).await?;
         let mut view = Self {
             instance,
             shown,
@@ -130,6 +148,8 @@ impl View {
             cost,
             findings: Vec::new(),
             csrf: visit.csrf.token(),
+            first_admin,
+            shown_password: None,
             scripted: false,
         };
         view.read_log(visit).await?;
@@ -348,6 +368,42 @@ impl View {
         self.shown.as_ref().filter(|shown| self.kind == Kind::Live && shown.outcome == Some(Outcome::Failed))
     }
 
+    /// How far its first admin is, as HTML.
+    pub fn first_admin_told(&self) -> String {
+        let Some(admin) = &self.first_admin else { return String::new() };
+        match (admin.state, admin.shown_at) {
+            (_, Some(shown)) => format!("Its password was shown on {}.", shown.date()),
+            (AdminState::Wanted, _) => "It is made by a deployment, once that has ended well.".to_owned(),
+            (AdminState::Created, _) => "It is made. Its password can be seen once.".to_owned(),
+            (AdminState::Exists, _) => {
+                "The project had a user of this name already, who was left alone.".to_owned()
+            }
+            (AdminState::Failed, _) if admin.has_password => {
+                "It could not be made: the log of the last deployment says why. The next one tries again."
+                    .to_owned()
+            }
+            (AdminState::Failed, _) => format!(
+                r#"The key that its password was encrypted with is gone. <a href="/instances/{}/environment#admin">Ask for it anew</a>."#,
+                self.instance.name
+            ),
+        }
+    }
+
+    /// The class of its first admin's card.
+    pub fn first_admin_tone(&self) -> &'static str {
+        match self.first_admin.as_ref().map(|admin| admin.state) {
+            Some(AdminState::Created) => " ok",
+            Some(AdminState::Failed | AdminState::Exists) => " warn",
+            Some(AdminState::Wanted) | None => "",
+        }
+    }
+
+    /// Whether the password of its first admin waits to be seen.
+    pub fn can_show_password(&self) -> bool {
+        let made = |admin: &FirstAdmin| admin.has_password && admin.state == AdminState::Created;
+        self.first_admin.as_ref().is_some_and(made)
+    }
+
     /// The deployment that waits to be handed to the machine.
     pub fn queued(&self) -> Option<&Deployment> {
         self.history.iter().find(|deployment| deployment.is_queued())
@@ -362,6 +418,9 @@ impl View {
         }
         if let Some(cost) = &self.cost {
             facts.push(("Machine type", cost.machine_type()));
+        }
+        if let Some(database) = instance.database {
+            facts.push(("Database", format!("{}, chosen here", database_title(database))));
         }
         if let (Some(ip), Some(url)) = (instance.public_ip, instance.url()) {
             facts.push(("Public IP", format!(r#"<a href="{url}" rel="noreferrer">{ip}</a>"#)));
