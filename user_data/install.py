@@ -317,7 +317,7 @@ class Release:
             return 1
         say("Trying everything as it was on the package index at the commit's date, %s." % value("COMMITTED"))
         wish.before, wish.overrides, wish.wheels, wish.rungs = value("COMMITTED"), {}, [], {}
-        kept = {name: reason for name, reason in wish.reasons.items() if reason[0] in ("replaced", "dropped") and name in wish.excludes}
+        kept = {name: reason for name, reason in wish.reasons.items() if reason[0] in ("replaced", "dropped", "absent") and name in wish.excludes}
         wish.reasons = kept | {"date": "The newest packages do not go with this project: all that it does not pin is as of "
                                        "its commit's date, %s." % value("COMMITTED")[:10]}
         code, text = self.try_wish(wish)

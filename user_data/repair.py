@@ -28,10 +28,16 @@ PYTHON = re.compile(
     r"current Python version \(([\d.]+)\) does not satisfy Python(\S+) and (?:all of: )?"
     r"([A-Za-z0-9._-]+?)(?:\[[^\]]*\])?((?:[<>=!]=?)\S+)? depends on Python"
 )
-WHEEL = re.compile(r"([A-Za-z0-9._-]+?)((?:[<>=!]=?)\S+)? has no (?:usable )?wheels")
+WHEEL = re.compile(r"(?:all versions of )?([A-Za-z0-9._-]+?)((?:[<>=!]=?)\S+)? ha(?:s|ve) no (?:usable )?wheels")
 DEPENDS = re.compile(r"([A-Za-z0-9._-]+?)(?:\[[^\]]*\])?((?:[<>=!]=?)\S+)? depends on ([A-Za-z0-9._-]+?)(?:\[[^\]]*\])?((?:[<>=!]=?)\S+)?[, ]")
 TWICE = re.compile(r"you require ([A-Za-z0-9._-]+?)((?:[<>=!]=?)\S+) and \1((?:[<>=!]=?)\S+?),? ")
 DJANGO = "django"
+BUILDING = re.compile(r"^\s*Building ([A-Za-z0-9._-]+)==(\S+)", re.M)
+# They take minutes to build, and the old ones fail in the end: with the first failure of any package they are replaced too.
+HEAVY = set(
+    "cffi cryptography gevent grpcio h5py lxml matplotlib numpy opencv-python opencv-python-headless pandas pillow pyarrow "
+    "scikit-image scikit-learn scipy shapely statsmodels".split()
+)
 
 
 def numbers(version):
@@ -80,7 +86,12 @@ class Wish:
         flat = re.sub(r"\s+", " ", text)
         built = BUILD.search(text)
         if built:
-            return self.does_not_build(normal(built[1]), built[2] or "", flat)
+            changed = self.does_not_build(normal(built[1]), built[2] or "", flat)
+            for name, version in BUILDING.findall(text) if changed else ():
+                ready = re.search(r"^\s*Built %s==" % re.escape(name), text, re.M)
+                if normal(name) in HEAVY and normal(name) not in self.rungs and not ready:
+                    self.climb(normal(name), version, "has no build for Python %s" % self.python)
+            return changed
         for pattern, change in ((ABSENT, self.absent), (PYTHON, self.wrong_python), (WHEEL, self.no_wheel),
                                 (NO_VERSION, self.no_version), (ONLY, self.only), (TWICE, self.twice)):
             found = pattern.search(flat)
@@ -159,7 +170,12 @@ class Wish:
             self.extra.append(instead)
             self.reasons[name] = ["replaced", name, "is not on the package index", name_of(instead)]
             return True
-        return self.next_rung(name, [], name, "is not on the package index")
+        if name in self.excludes:
+            return False
+        # Where the project does import it, loading says so.
+        self.excludes.append(name)
+        self.reasons[name] = ["absent", name, "is not on the package index", name]
+        return True
 
     def wrong_python(self, found):
         name, wanted, version = normal(found[3]), found[2].rstrip(","), (found[4] or "").lstrip("=<>!").rstrip(",")
@@ -272,6 +288,8 @@ class Wish:
             kind, shown, why, name = reason
             if kind == "added":
                 found.append("%s %s is installed besides: %s." % (name, installed.get(name, ""), why))
+            elif kind == "absent":
+                found.append("%s %s, so it is left out." % (shown, why))
             elif kind == "dropped":
                 found.append("%s %s; nothing in the project imports it, so it is left out." % (shown, why))
             elif kind == "settled" and name in installed:

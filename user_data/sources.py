@@ -21,8 +21,6 @@ GENERIC = set(
     "order orders payment payments polls portfolio posts product products profile profiles quiz registration reviews "
     "school search shop staff store student students tasks teacher todo".split()
 )
-# What Django and its databases load by themselves, so that no file of a project need name it.
-SILENT = {"gunicorn", "mysqlclient", "pillow", "psycopg", "psycopg2", "psycopg2-binary", "pymysql"}
 
 
 def normal(name):
@@ -96,8 +94,6 @@ class Sources:
     def needs(self, distribution):
         """Whether the project's files name a module that the distribution may bring."""
         name = normal(distribution)
-        if name in SILENT:
-            return True
         modules = {module.split(".")[0] for module, requirement in self.known.items() if name_of(requirement) == name}
         plain = name.replace("-", "_")
         modules |= {plain, re.sub(r"^(?:django_|python_|py_?)|(?:_python|_binary)$", "", plain)}

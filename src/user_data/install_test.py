@@ -144,6 +144,17 @@ class Repairs(InDirectory):
         self.assertEqual(wish.sentences({}), [
             "unused 1.0 does not build on Python 3.11; nothing in the project imports it, so it is left out."])
 
+    def test_what_takes_minutes_to_build_is_replaced_with_the_first_that_fails(self):
+        wish = self.wish(["unused==1.0", "numpy==1.17.2", "scipy==1.3.0", "slow==1"])
+        building = "   Building numpy==1.17.2\n   Building slow==1\n   Building scipy==1.3.0\n      Built scipy==1.3.0\n"
+        self.assertTrue(wish.after(building + built("unused==1.0")))
+        self.assertEqual(wish.overrides, {"unused": "unused>=1.0,<2", "numpy": "numpy>=1.17.2,<2"})
+        none = "Because all versions of unused have no usable wheels and you require unused, we can conclude"
+        for rung in ("unused>=1.0", "unused", None):
+            self.assertTrue(wish.after(unsolved(none)))
+            self.assertEqual(wish.overrides.get("unused"), rung)
+        self.assertEqual(wish.excludes, ["unused"])
+
     def test_psycopg2_has_a_twin_that_is_built(self):
         wish = self.wish(["psycopg2==2.7.5"])
         self.assertTrue(wish.after(built("psycopg2==2.7.5")))

@@ -104,7 +104,7 @@ async fn what_does_not_install_or_is_forgotten_is_repaired_and_told() {
         &[
             "the project asks for asgiref==3.7.0: asgiref 3.7.0 is installed",
             "sqlparse is asked for twice",
-            "no-such-thing-ec is not on the package index; nothing in the project imports it",
+            "no-such-thing-ec is not on the package index, so it is left out",
             "psycopg2-binary 2.8.6 was built here and does not load; psycopg2-binary 2.9.",
         ],
     );
