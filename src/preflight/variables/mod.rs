@@ -93,7 +93,7 @@ fn in_file(lines: &[Line], helpers: &Helpers, names: &Names) -> Vec<(Read, Place
             let place = Place::of(&line.tokens, &read);
             let needed = match read.strength {
                 Strength::Demanded => true,
-                Strength::Offered => is_used(&line.tokens, &read) || place.is_needed() || insisted,
+                Strength::Offered => is_used(&line.tokens, &read) || place.is_needed(read.cast) || insisted,
             };
             if needed {
                 found.push((read, place));
@@ -107,6 +107,7 @@ fn in_file(lines: &[Line], helpers: &Helpers, names: &Names) -> Vec<(Read, Place
         if insisted {
             let asked = line.tokens.iter().filter_map(Token::name).filter_map(|name| held.remove(name));
             found.extend(asked.map(|read| (read, Place::default())));
+            found.extend(helpers.tested(line).map(|read| (read, Place::default())));
         }
     }
     found
@@ -170,6 +171,7 @@ fn cast_of(name: &str) -> Cast {
         "bool" | "strtobool" => Cast::Flag,
         "loads" | "json" | "dict" | "literal_eval" | "eval" => Cast::Data,
         "list" | "tuple" | "Csv" | "split" => Cast::List,
+        "db" | "db_url" | "dj_db_url" => Cast::DatabaseUrl,
         _ => Cast::Text,
     }
 }
