@@ -1,5 +1,5 @@
-//! The settings and WSGI modules, read from `wsgi.py` and `manage.py` and never guessed: in two of three real
-//! repositories the inner package is not called as the directory is.
+//! The settings and WSGI modules, read from `wsgi.py` and `manage.py`: in two of three real repositories the inner package
+//! is not called as the directory is. Where what they name is not there, one that will do is taken, and the owner told.
 
 use super::{
     evaluate::{Names, Value},
