@@ -43,6 +43,14 @@ const OF_AN_APP: [&str; 12] = [
 /// Packages of an app whose modules Django loads by looking for them.
 const LOOKED_FOR: [&str; 4] = ["management/commands", "migrations", "models", "templatetags"];
 
+/// Parts of Django that need a package besides, and what that brings.
+const OF_DJANGO: [(&str, &str); 4] = [
+    ("django.contrib.auth.hashers.Argon2PasswordHasher", "argon2"),
+    ("django.contrib.auth.hashers.BCryptSHA256PasswordHasher", "bcrypt"),
+    ("django.core.cache.backends.memcached.PyMemcacheCache", "pymemcache"),
+    ("django.core.cache.backends.redis.RedisCache", "redis"),
+];
+
 /// The modules that a project needs and does not hold, by their dotted names, with the file that first names each.
 #[derive(Debug, Default)]
 pub(super) struct Imports {
@@ -140,7 +148,9 @@ impl Reader<'_> {
                 || name.starts_with("MIDDLEWARE")
                 || matches!(name, "AUTHENTICATION_BACKENDS" | "TEMPLATES" | "TEMPLATE_CONTEXT_PROCESSORS");
             for text in line.tokens.iter().filter_map(Token::string).filter(|text| is_dotted(text)) {
-                if let Some(app) = self.own(text) {
+                if let Some((_, module)) = OF_DJANGO.iter().find(|(part, _)| *part == text) {
+                    self.need(module, path);
+                } else if let Some(app) = self.own(text) {
                     self.app(&app);
                 } else if (listed && !is_variable(text)) || is_class(text) {
                     self.need(text, path);
@@ -339,6 +349,7 @@ mod tests {
     #[case("INSTALLED_APPS.append('crispy_forms')", &["crispy_forms"])]
     #[case("MIDDLEWARE = ['whitenoise.middleware.WhiteNoiseMiddleware']", &["whitenoise.middleware.WhiteNoiseMiddleware"])]
     #[case("CACHES = {'default': {'BACKEND': 'django_redis.cache.RedisCache'}}", &["django_redis.cache.RedisCache"])]
+    #[case("CACHES = {'default': {'BACKEND': 'django.core.cache.backends.redis.RedisCache'}}", &["redis"])]
     #[case("EMAIL_HOST = 'smtp.gmail.com'\nDB = 'db.sqlite3'\nX = 'en.US'\nY = 'DEFAULT'", &[])]
     #[case("INSTALLED_APPS = [os.environ['EXTRA_APP']]", &[])]
     #[case("import os, sys\nfrom decouple import config", &["decouple.config"])]

@@ -132,15 +132,18 @@ impl Place {
     }
 }
 
-/// What the variable `name` gets.
-pub(super) fn of(name: &str, place: &Place, cast: Cast) -> Answer {
+/// What the variable `name` gets, for which the project may show an example.
+pub(super) fn of(name: &str, place: &Place, cast: Cast, example: Option<&str>) -> Answer {
     let upper = name.to_ascii_uppercase();
     if cast == Cast::DatabaseUrl {
         return Answer::Database { part: DatabasePart::Url };
     }
-    by_setting(place, cast)
-        .or_else(|| by_name(&upper, cast))
-        .unwrap_or_else(|| Answer::Asked { offer: offer(&upper, cast), secret: is_secret(&upper) })
+    by_setting(place, cast).or_else(|| by_name(&upper, cast)).unwrap_or_else(|| {
+        let secret = is_secret(&upper);
+        let fits = |value: &&str| cast != Cast::Number || value.parse::<f64>().is_ok();
+        let shown = example.filter(|_| !secret).filter(fits).map(str::to_owned);
+        Answer::Asked { offer: offer(&upper, cast).or(shown), secret }
+    })
 }
 
 fn text(text: &str) -> Answer {

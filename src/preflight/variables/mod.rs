@@ -59,6 +59,7 @@ pub(super) fn demanded(modules: Modules<'_>, chain: &Chain, loaded: &[String]) -
     let helpers = Helpers::of(files().flat_map(|(_, lines)| lines));
     let mut given = given::of(modules, chain, files().flat_map(|(_, lines)| lines));
     given.extend(OF_MACHINES.map(str::to_owned));
+    let examples = given::examples(modules, chain);
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     for (at, (path, lines)) in files().enumerate() {
@@ -66,7 +67,7 @@ pub(super) fn demanded(modules: Modules<'_>, chain: &Chain, loaded: &[String]) -
         for (read, place) in in_file(lines, &helpers, own.as_ref().unwrap_or(&of_chain)) {
             let name = &read.name;
             if found.len() < MOST && !given.contains(name) && seen.insert(name.clone()) {
-                let answer = answer::of(name, &place, read.cast);
+                let answer = answer::of(name, &place, read.cast, examples.get(name).map(String::as_str));
                 found.push(Demanded { name: name.clone(), file: path.clone(), line: read.number, answer });
             }
         }

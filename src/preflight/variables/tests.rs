@@ -248,6 +248,20 @@ fn an_env_file_that_nobody_reads_gives_nothing_and_one_that_is_named_is_read() {
 }
 
 #[test]
+fn what_an_example_shows_is_offered() {
+    let example =
+        "COMPANY=\"Bits & Co\" # its name\nPAGES=twelve\nSITE=https://your-site.com\nAPI_TOKEN=abc\n";
+    let settings =
+        "X = [os.environ['COMPANY'], int(os.environ['PAGES']), os.environ['SITE'], os.environ['API_TOKEN']]";
+    let found = found(&[("shop/config/settings.py", settings), (".env.example", example)]);
+    let answers: Vec<_> = found.into_iter().map(|demanded| demanded.answer).collect();
+    assert_eq!(
+        answers,
+        [asked(Some("Bits & Co"), false), asked(None, false), asked(None, false), asked(None, true)]
+    );
+}
+
+#[test]
 fn there_are_at_most_sixty() {
     let settings: String = (0..5000).map(|n| format!("X{n} = os.environ['V{n}']\n")).collect();
     assert_eq!(found(&[("shop/config/settings.py", &settings)]).len(), MOST);
