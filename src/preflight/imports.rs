@@ -10,9 +10,13 @@ use super::{
     snapshot::{file_name, join, parent},
     stdlib::is_standard,
 };
+use crate::domain::distribution;
 
 /// Modules that are read of one project.
 const FOLLOWED: usize = 3000;
+
+/// Directories on the import path besides the usual two.
+const ROOTS: usize = 4;
 
 /// How often it is looked whether a name is the project's own: more than any project asks for.
 const LOOKUPS: usize = 50_000;
@@ -39,6 +43,14 @@ const OF_AN_APP: [&str; 12] = [
 /// Packages of an app whose modules Django loads by looking for them.
 const LOOKED_FOR: [&str; 4] = ["management/commands", "migrations", "models", "templatetags"];
 
+/// Parts of Django that need a package besides, and what that brings.
+const OF_DJANGO: [(&str, &str); 4] = [
+    ("django.contrib.auth.hashers.Argon2PasswordHasher", "argon2"),
+    ("django.contrib.auth.hashers.BCryptSHA256PasswordHasher", "bcrypt"),
+    ("django.core.cache.backends.memcached.PyMemcacheCache", "pymemcache"),
+    ("django.core.cache.backends.redis.RedisCache", "redis"),
+];
+
 /// The modules that a project needs and does not hold, by their dotted names, with the file that first names each.
 #[derive(Debug, Default)]
 pub(super) struct Imports {
@@ -57,14 +69,23 @@ pub(super) fn read(modules: Modules<'_>, chain: &Chain) -> Imports {
         open: Vec::new(),
         seen: HashSet::new(),
         lookups: LOOKUPS,
+        roots: Vec::new(),
+        names: names(modules),
     };
+    let run_by: Vec<_> =
+        modules.own_files().filter(|path| matches!(file_name(path), "manage.py" | "wsgi.py")).collect();
+    for path in &run_by {
+        reader.put_on_path(path, &python::lines(modules.snapshot.source(path)));
+    }
+    for (path, lines) in &chain.files {
+        reader.put_on_path(path, lines);
+    }
     for (path, lines) in &chain.files {
         reader.seen.insert(path.clone());
         reader.settings(path, lines);
         reader.module(path, lines);
     }
-    let run_by = modules.own_files().filter(|path| matches!(file_name(path), "manage.py" | "wsgi.py"));
-    reader.open.extend(run_by.map(str::to_owned));
+    reader.open.extend(run_by.into_iter().map(str::to_owned));
     while let Some(path) = reader.open.pop() {
         if reader.seen.len() < FOLLOWED && reader.seen.insert(path.clone()) {
             let lines = python::lines(modules.snapshot.source(&path));
@@ -84,9 +105,41 @@ struct Reader<'a> {
     seen: HashSet<String>,
     /// How many lookups are left.
     lookups: usize,
+    /// Directories that the project puts on the import path by itself.
+    roots: Vec<String>,
+    /// Every name that a module or package of the project has, wherever it is.
+    names: HashSet<&'a str>,
+}
+
+/// The names of the project's own modules and of the directories that hold some.
+fn names<'a>(modules: Modules<'a>) -> HashSet<&'a str> {
+    modules.own_files().flat_map(|path| path.strip_suffix(".py").unwrap_or(path).split('/')).collect()
 }
 
 impl Reader<'_> {
+    /// The directories that a file puts on the import path: `sys.path.insert(0, BASE_DIR / "apps")`.
+    fn put_on_path(&mut self, path: &str, lines: &[Line]) {
+        for line in lines.iter().filter(|line| !line.inner || file_name(path) == "manage.py") {
+            let put = line.tokens.windows(3).any(|three| {
+                three[0].name() == Some("path")
+                    && three[1].is_op('.')
+                    && matches!(three[2].name(), Some("append" | "insert"))
+            });
+            let parts: Vec<_> =
+                line.tokens.iter().filter_map(Token::string).filter(|part| is_dotted(part)).collect();
+            if !put || parts.is_empty() || self.roots.len() >= ROOTS {
+                continue;
+            }
+            let below = parts.join("/");
+            for from in [self.modules.project, parent(path), parent(parent(path)), ""] {
+                let root = join(from, &below);
+                if self.modules.snapshot.is_directory(&root) && !self.roots.contains(&root) {
+                    self.roots.push(root);
+                }
+            }
+        }
+    }
+
     /// The apps, middleware and other parts that settings name by texts.
     fn settings(&mut self, path: &str, lines: &[Line]) {
         for line in lines.iter().filter(|line| !line.inner) {
@@ -95,7 +148,9 @@ impl Reader<'_> {
                 || name.starts_with("MIDDLEWARE")
                 || matches!(name, "AUTHENTICATION_BACKENDS" | "TEMPLATES" | "TEMPLATE_CONTEXT_PROCESSORS");
             for text in line.tokens.iter().filter_map(Token::string).filter(|text| is_dotted(text)) {
-                if let Some(app) = self.own(text) {
+                if let Some((_, module)) = OF_DJANGO.iter().find(|(part, _)| *part == text) {
+                    self.need(module, path);
+                } else if let Some(app) = self.own(text) {
                     self.app(&app);
                 } else if (listed && !is_variable(text)) || is_class(text) {
                     self.need(text, path);
@@ -110,7 +165,11 @@ impl Reader<'_> {
         let ends = name.match_indices('.').map(|(at, _)| at).chain([name.len()]);
         let mut prefixes: Vec<_> = ends.map(|end| &name[..end]).collect();
         prefixes.reverse();
-        prefixes.into_iter().take(4).find_map(|prefix| self.modules.find(prefix))
+        let find = |prefix: &str| {
+            let roots = self.roots.iter().map(|root| join(root, &prefix.replace('.', "/")));
+            self.modules.find(prefix).or_else(|| roots.into_iter().find_map(|path| self.modules.at(&path)))
+        };
+        prefixes.into_iter().take(4).find_map(find)
     }
 
     /// What is loaded of the app at a file of whose package the settings speak.
@@ -216,6 +275,10 @@ impl Reader<'_> {
                 snapshot.files_below(&directory).any(|path| path.ends_with(".py"))
             })
         };
+        // Nobody's package is called as a part of the project is, unless it is a well-known one.
+        if self.names.contains(top) && distribution::known(module).is_none() {
+            return;
+        }
         if top == "django" || is_standard(top) || self.imports.needed.len() >= NEEDED || own() {
             return;
         }
@@ -286,6 +349,7 @@ mod tests {
     #[case("INSTALLED_APPS.append('crispy_forms')", &["crispy_forms"])]
     #[case("MIDDLEWARE = ['whitenoise.middleware.WhiteNoiseMiddleware']", &["whitenoise.middleware.WhiteNoiseMiddleware"])]
     #[case("CACHES = {'default': {'BACKEND': 'django_redis.cache.RedisCache'}}", &["django_redis.cache.RedisCache"])]
+    #[case("CACHES = {'default': {'BACKEND': 'django.core.cache.backends.redis.RedisCache'}}", &["redis"])]
     #[case("EMAIL_HOST = 'smtp.gmail.com'\nDB = 'db.sqlite3'\nX = 'en.US'\nY = 'DEFAULT'", &[])]
     #[case("INSTALLED_APPS = [os.environ['EXTRA_APP']]", &[])]
     #[case("import os, sys\nfrom decouple import config", &["decouple.config"])]
@@ -336,6 +400,21 @@ mod tests {
             ),
             [""; 0]
         );
+    }
+
+    #[test]
+    fn a_directory_that_is_put_on_the_path_holds_own_modules() {
+        let files = [
+            ("shop/apps/blog/__init__.py", ""),
+            ("shop/apps/blog/models.py", "import celery"),
+            ("shop/config/celery.py", ""),
+            ("shop/parts/news/views.py", ""),
+        ];
+        let apps = "INSTALLED_APPS = ['blog', 'news']\n";
+        let put = format!("sys.path.insert(0, os.path.join(BASE_DIR, 'apps'))\n{apps}");
+        assert_eq!(needed(&put, &files), ["celery"]);
+        // Where it cannot be told, one's own name is no stranger's package.
+        assert_eq!(needed(apps, &files), [""; 0]);
     }
 
     #[test]

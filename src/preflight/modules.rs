@@ -141,7 +141,8 @@ impl<'a> Modules<'a> {
         self.snapshot.files_below(place).filter(fits).map(str::to_owned).collect()
     }
 
-    fn at(self, path: &str) -> Option<String> {
+    /// The file of the module at a path without its ending.
+    pub(super) fn at(self, path: &str) -> Option<String> {
         let files = [format!("{path}/__init__.py"), format!("{path}.py")];
         files.into_iter().find(|path| self.snapshot.is_file(path))
     }

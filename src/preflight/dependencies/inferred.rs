@@ -45,6 +45,14 @@ const LOCAL: [&str; 32] = [
     "views",
 ];
 
+/// Packages whose newer versions want something of a project that it would show: where nothing that is needed begins with
+/// the sign, it was written for an older one. <https://github.com/django-crispy-forms/django-crispy-forms/releases>,
+/// <https://docs.allauth.org/en/latest/release-notes/>
+const SINCE: [(&str, &str, &str); 2] = [
+    ("django-crispy-forms", "crispy_", "django-crispy-forms<2"),
+    ("django-allauth", "allauth.account.middleware", "django-allauth<0.56"),
+];
+
 /// What the imports come to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Inferred {
@@ -79,6 +87,15 @@ pub(super) fn packages(imports: &Imports, database: Database, dump: &[Package]) 
             }
         };
         found.entry(package.name.clone()).or_insert(package);
+    }
+    for (name, sign, older) in SINCE {
+        let shown = imports
+            .needed
+            .keys()
+            .any(|module| module.starts_with(sign) && !module.starts_with("crispy_forms"));
+        if let Some(package) = found.get_mut(name).filter(|package| package.version.is_empty() && !shown) {
+            package.clone_from(&Package::read(older).unwrap_or_else(|| package.clone()));
+        }
     }
     let has = |found: &BTreeMap<String, Package>, names: &[&str]| {
         names.iter().any(|name| found.contains_key(*name))
@@ -133,6 +150,16 @@ mod tests {
         assert_eq!(lines(&found), ["djangorestframework", "google-cloud-storage", "pillow", "some-thing"]);
         assert_eq!(found.guessed, ["some-thing"]);
         assert_eq!(found.absent, [("local_settings".to_owned(), "a.py".to_owned())]);
+    }
+
+    #[test]
+    fn what_does_not_show_the_signs_of_a_newer_version_gets_an_older_one() {
+        let lines_of =
+            |modules: &[&str]| lines(&packages(&imports(modules), Database::Sqlite, &[])).join(" ");
+        assert_eq!(lines_of(&["crispy_forms.helper.FormHelper"]), "django-crispy-forms<2");
+        assert_eq!(lines_of(&["crispy_forms", "crispy_bootstrap5"]), "crispy-bootstrap5 django-crispy-forms");
+        assert_eq!(lines_of(&["allauth", "allauth.account"]), "django-allauth<0.56");
+        assert_eq!(lines_of(&["allauth", "allauth.account.middleware.AccountMiddleware"]), "django-allauth");
     }
 
     #[test]

@@ -72,6 +72,14 @@ impl Package {
         Self::with(name, &version, format!("{name}{extras}{version}"), "", marker)
     }
 
+    /// The extras that are asked for besides: `redis` of `celery[redis]`.
+    pub(super) fn extras(&self) -> impl Iterator<Item = &str> {
+        let plain = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+        let bracket = self.line.split_once('[').filter(|(name, _)| plain(name)).map(|(_, rest)| rest);
+        let inner = bracket.and_then(|rest| rest.split_once(']')).map_or("", |(inner, _)| inner);
+        inner.split(',').filter(|extra| !extra.is_empty())
+    }
+
     fn with(name: &str, version: &str, mut line: String, space: &str, marker: &str) -> Option<Self> {
         let marker = marker.trim();
         if !marker.is_empty() {
@@ -152,6 +160,10 @@ mod tests {
     fn plain_lines(#[case] text: &str, #[case] line: &str, #[case] version: &str) {
         let package = Package::read(text).unwrap();
         assert_eq!((package.line.as_str(), package.version.as_str()), (line, version));
+        assert_eq!(
+            package.extras().collect::<Vec<_>>().join(","),
+            if line.contains('[') { "b,c" } else { "" }
+        );
     }
 
     #[rstest]

@@ -195,17 +195,20 @@ fn own_markers(package: &Table) -> Option<Vec<String>> {
 
 /// The packages that `direct` leads to, each with the markers under which it is needed: none where it is needed always.
 fn reached(all: &[&Table], direct: &[Package]) -> BTreeMap<String, Vec<String>> {
+    let wanted = extras(all, direct);
     let mut edges: HashMap<String, Vec<(String, Option<String>)>> = HashMap::new();
     for package in all {
-        let Some(name) = package.get("name").and_then(Value::as_str) else { continue };
-        let Some(needs) = package.get("dependencies").and_then(Value::as_table) else { continue };
-        let of = edges.entry(normal(name)).or_default();
-        for (needed, value) in needs {
-            let several = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
-            let required =
-                several.iter().filter(|one| one.get("optional").and_then(Value::as_bool) != Some(true));
-            let marker = |one: &Value| one.get("markers").and_then(Value::as_str).map(str::to_owned);
-            of.extend(required.map(|one| (normal(needed), marker(one))));
+        let Some(name) = package.get("name").and_then(Value::as_str).map(normal) else { continue };
+        let brought = brought(package, wanted.get(&name));
+        let of = edges.entry(name).or_default();
+        for (needed, value) in several(package.get("dependencies")) {
+            let needed = normal(needed);
+            let marker = value.get("markers").and_then(Value::as_str).map(str::to_owned);
+            if value.get("optional").and_then(Value::as_bool) != Some(true) {
+                of.push((needed, marker));
+            } else if brought.contains(&needed) {
+                of.push((needed, marker.filter(|marker| !marker.contains("extra"))));
+            }
         }
     }
     let mut markers: BTreeMap<String, Option<Vec<String>>> = BTreeMap::new();
@@ -227,6 +230,41 @@ fn reached(all: &[&Table], direct: &[Package]) -> BTreeMap<String, Vec<String>> 
         _ => vec![format!("({})", several.join(") or ("))],
     };
     markers.into_iter().map(|(name, several)| (name, several.map(any).unwrap_or_default())).collect()
+}
+
+/// The pairs of a table of dependencies, of which each may be given in several ways.
+fn several(table: Option<&Value>) -> impl Iterator<Item = (&str, &Value)> {
+    table.and_then(Value::as_table).into_iter().flatten().flat_map(|(name, value)| {
+        let ways = value.as_array().map_or_else(|| std::slice::from_ref(value), Vec::as_slice);
+        ways.iter().map(move |way| (name.as_str(), way))
+    })
+}
+
+/// The extras that are asked for of each package, by the project or by another package.
+fn extras(all: &[&Table], direct: &[Package]) -> HashMap<String, HashSet<String>> {
+    let mut wanted: HashMap<String, HashSet<String>> = HashMap::new();
+    for package in direct {
+        wanted.entry(package.name.clone()).or_default().extend(package.extras().map(normal));
+    }
+    for (name, value) in all.iter().flat_map(|package| several(package.get("dependencies"))) {
+        let asked = texts(value.get("extras"));
+        if !asked.is_empty() {
+            wanted.entry(normal(name)).or_default().extend(asked.into_iter().map(normal));
+        }
+    }
+    wanted
+}
+
+/// The packages that a package's wanted extras bring.
+fn brought(package: &Table, wanted: Option<&HashSet<String>>) -> HashSet<String> {
+    let offered = package.get("extras").and_then(Value::as_table).into_iter().flatten();
+    let taken = offered.filter(|(name, _)| wanted.is_some_and(|wanted| wanted.contains(&normal(name))));
+    let name = |text: &str| {
+        let end =
+            text.find(|c: char| !(c.is_ascii_alphanumeric() || "._-".contains(c))).unwrap_or(text.len());
+        normal(&text[..end])
+    };
+    taken.flat_map(|(_, brings)| texts(Some(brings))).map(name).collect()
 }
 
 #[cfg(test)]
@@ -312,7 +350,14 @@ mod tests {
             [package.dependencies]
             asgiref = ">=3.6"
             tzdata = {version = "*", markers = "sys_platform == \"win32\""}
-            argon2 = {version = "*", optional = true}
+            argon2 = {version = "*", optional = true, markers = "extra == \"argon2\""}
+            bcrypt = {version = "*", optional = true, markers = "extra == \"bcrypt\""}
+            [package.extras]
+            argon2 = ["argon2 (>=19)"]
+            bcrypt = ["bcrypt"]
+            [[package]]
+            name = "bcrypt"
+            version = "4.0"
             [[package]]
             name = "asgiref"
             version = "3.7"
@@ -336,13 +381,14 @@ mod tests {
         "#
         .parse()
         .unwrap();
-        let direct = ["django", "fork"].map(|name| Package::read(name).unwrap());
+        let direct = ["django[argon2]", "fork"].map(|name| Package::read(name).unwrap());
         assert_eq!(
             lines(&lock(&table, &direct)),
             [
                 "django==4.2.7",
                 "asgiref==3.7",
                 "tzdata==2024.1; sys_platform == \"win32\"",
+                "argon2==1.0",
                 "fork @ git+https://github.com/x/fork.git@abc123"
             ]
         );

@@ -122,8 +122,9 @@ impl Place {
     }
 
     /// Whether Django needs a value there.
-    pub(super) fn is_needed(&self) -> bool {
+    pub(super) fn is_needed(&self, cast: Cast) -> bool {
         match (self.setting.as_deref(), self.key.as_deref()) {
+            (Some("DATABASES"), Some("default")) => cast == Cast::DatabaseUrl,
             (Some("SECRET_KEY"), None) => self.whole,
             (Some("DATABASES"), Some("ENGINE")) => true,
             _ => false,
@@ -131,12 +132,18 @@ impl Place {
     }
 }
 
-/// What the variable `name` gets.
-pub(super) fn of(name: &str, place: &Place, cast: Cast) -> Answer {
+/// What the variable `name` gets, for which the project may show an example.
+pub(super) fn of(name: &str, place: &Place, cast: Cast, example: Option<&str>) -> Answer {
     let upper = name.to_ascii_uppercase();
-    by_setting(place, cast)
-        .or_else(|| by_name(&upper, cast))
-        .unwrap_or_else(|| Answer::Asked { offer: offer(&upper, cast), secret: is_secret(&upper) })
+    if cast == Cast::DatabaseUrl {
+        return Answer::Database { part: DatabasePart::Url };
+    }
+    by_setting(place, cast).or_else(|| by_name(&upper, cast)).unwrap_or_else(|| {
+        let secret = is_secret(&upper);
+        let fits = |value: &&str| cast != Cast::Number || value.parse::<f64>().is_ok();
+        let shown = example.filter(|_| !secret).filter(fits).map(str::to_owned);
+        Answer::Asked { offer: offer(&upper, cast).or(shown), secret }
+    })
 }
 
 fn text(text: &str) -> Answer {
@@ -233,7 +240,7 @@ fn offer(name: &str, cast: Cast) -> Option<String> {
     match cast {
         Cast::Flag => Some("False".to_owned()),
         Cast::Number => known.filter(|value| value.parse::<f64>().is_ok()).map(str::to_owned),
-        Cast::Data => None,
+        Cast::Data | Cast::DatabaseUrl => None,
         Cast::Text | Cast::List if name.ends_with("ORIGINS") || name.ends_with("ORIGIN_WHITELIST") => {
             Some("http://localhost".to_owned())
         }

@@ -1,6 +1,6 @@
 //! The variables that the project gives itself: in a `.env` that is committed and that it reads, or in its code.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::preflight::{
     dependencies::is_environment_file,
@@ -51,6 +51,41 @@ pub(super) fn of<'a>(
     if !reads {
         return given;
     }
+    let directories = directories(modules, chain);
+    let snapshot = modules.snapshot;
+    let files = snapshot.files_below("").filter(|path| is_environment_file(path));
+    for path in files.filter(|path| snapshot.text(path).is_some()) {
+        let name = file_name(path);
+        let found = directories.contains(parent(path)) && matches!(name, ".env" | "settings.ini");
+        if found || named.contains(name) {
+            given.extend(variables(snapshot.source(path)).take(MOST).map(|(name, _)| name.to_owned()));
+        }
+    }
+    given
+}
+
+/// The values that a file such as `.env.example` shows, where they may be more than a place to fill in.
+pub(super) fn examples(modules: Modules<'_>, chain: &Chain) -> HashMap<String, String> {
+    let directories = directories(modules, chain);
+    let snapshot = modules.snapshot;
+    let is_example = |path: &&str| {
+        let name = file_name(path);
+        directories.contains(parent(path))
+            && is_environment_file(path)
+            && ["example", "sample", "template", "dist"].iter().any(|word| name.contains(word))
+    };
+    let mut shown = HashMap::new();
+    for path in snapshot.files_below("").filter(is_example) {
+        let read = variables(snapshot.source(path)).take(MOST).filter(|(_, value)| is_value(value));
+        for (name, value) in read {
+            shown.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
+    shown
+}
+
+/// The directories in which settings look for a `.env`: their own and those above, and that of `manage.py`.
+fn directories<'a>(modules: Modules<'a>, chain: &'a Chain) -> HashSet<&'a str> {
     let mut directories: HashSet<&str> = HashSet::from(["", modules.project]);
     for (path, _) in &chain.files {
         let mut directory = parent(path);
@@ -59,25 +94,28 @@ pub(super) fn of<'a>(
             directory = parent(directory);
         }
     }
-    let snapshot = modules.snapshot;
-    let files = snapshot.files_below("").filter(|path| is_environment_file(path));
-    for path in files.filter(|path| snapshot.text(path).is_some()) {
-        let name = file_name(path);
-        let found = directories.contains(parent(path)) && matches!(name, ".env" | "settings.ini");
-        if found || named.contains(name) {
-            given.extend(variables(snapshot.source(path)).take(MOST));
-        }
-    }
-    given
+    directories
 }
 
-/// The names of a `.env`.
-fn variables(text: &str) -> impl Iterator<Item = String> {
+/// Whether what an example shows can be meant as it stands.
+fn is_value(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let placeholders = ["your", "change", "xxx", "...", "secret", "example", "todo", "<", "[", "{", "*"];
+    !text.is_empty()
+        && text.len() <= 100
+        && !text.contains(char::is_control)
+        && !placeholders.iter().any(|word| lower.contains(word))
+}
+
+/// The names and values of a `.env`.
+fn variables(text: &str) -> impl Iterator<Item = (&str, &str)> {
     text.lines().filter_map(|line| {
         let line = line.trim_start();
-        let (name, _) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+        let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
         let name = name.trim();
         let plain = !name.is_empty() && name.chars().all(|c| c == '_' || c.is_ascii_alphanumeric());
-        plain.then(|| name.to_owned())
+        let value = value.split(" #").next().unwrap_or_default().trim();
+        let bare = |quote| value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote));
+        plain.then(|| (name, bare('"').or_else(|| bare('\'')).unwrap_or(value)))
     })
 }

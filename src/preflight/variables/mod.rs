@@ -59,6 +59,7 @@ pub(super) fn demanded(modules: Modules<'_>, chain: &Chain, loaded: &[String]) -
     let helpers = Helpers::of(files().flat_map(|(_, lines)| lines));
     let mut given = given::of(modules, chain, files().flat_map(|(_, lines)| lines));
     given.extend(OF_MACHINES.map(str::to_owned));
+    let examples = given::examples(modules, chain);
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     for (at, (path, lines)) in files().enumerate() {
@@ -66,7 +67,7 @@ pub(super) fn demanded(modules: Modules<'_>, chain: &Chain, loaded: &[String]) -
         for (read, place) in in_file(lines, &helpers, own.as_ref().unwrap_or(&of_chain)) {
             let name = &read.name;
             if found.len() < MOST && !given.contains(name) && seen.insert(name.clone()) {
-                let answer = answer::of(name, &place, read.cast);
+                let answer = answer::of(name, &place, read.cast, examples.get(name).map(String::as_str));
                 found.push(Demanded { name: name.clone(), file: path.clone(), line: read.number, answer });
             }
         }
@@ -93,7 +94,7 @@ fn in_file(lines: &[Line], helpers: &Helpers, names: &Names) -> Vec<(Read, Place
             let place = Place::of(&line.tokens, &read);
             let needed = match read.strength {
                 Strength::Demanded => true,
-                Strength::Offered => is_used(&line.tokens, &read) || place.is_needed() || insisted,
+                Strength::Offered => is_used(&line.tokens, &read) || place.is_needed(read.cast) || insisted,
             };
             if needed {
                 found.push((read, place));
@@ -107,6 +108,7 @@ fn in_file(lines: &[Line], helpers: &Helpers, names: &Names) -> Vec<(Read, Place
         if insisted {
             let asked = line.tokens.iter().filter_map(Token::name).filter_map(|name| held.remove(name));
             found.extend(asked.map(|read| (read, Place::default())));
+            found.extend(helpers.tested(line).map(|read| (read, Place::default())));
         }
     }
     found
@@ -170,6 +172,7 @@ fn cast_of(name: &str) -> Cast {
         "bool" | "strtobool" => Cast::Flag,
         "loads" | "json" | "dict" | "literal_eval" | "eval" => Cast::Data,
         "list" | "tuple" | "Csv" | "split" => Cast::List,
+        "db" | "db_url" | "dj_db_url" => Cast::DatabaseUrl,
         _ => Cast::Text,
     }
 }

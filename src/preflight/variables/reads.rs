@@ -44,6 +44,8 @@ pub(super) enum Cast {
     List,
     /// JSON, or Python's own way to write a value.
     Data,
+    /// All that tells how a database is reached.
+    DatabaseUrl,
 }
 
 /// The names by which a project's files read variables.
@@ -159,6 +161,20 @@ impl Helpers {
         found
     }
 
+    /// The variables of which a line asks whether they are there: `"X" in os.environ`.
+    pub(super) fn tested(&self, line: &Line) -> impl Iterator<Item = Read> {
+        let environ = line.tokens.iter().any(|token| token.name() == Some("environ"));
+        let pairs = line.tokens.windows(2).enumerate().filter(move |_| environ);
+        let tested = pairs.filter(|(_, pair)| matches!(pair[1].name(), Some("in" | "not")));
+        tested.filter_map(|(at, pair)| {
+            let name =
+                pair[0].string().filter(|text| NAME.as_ref().is_some_and(|name| name.is_match(text)))?;
+            let number = line.numbers.get(at).copied().unwrap_or(1);
+            let (strength, cast) = (Strength::Demanded, Cast::Text);
+            Some(Read { name: name.to_owned(), number, start: at, end: at + 1, strength, cast })
+        })
+    }
+
     fn read(&self, tokens: &[Token], at: usize, word: &str, number: u32) -> Option<Read> {
         let before = |at: usize| at.checked_sub(1).map(|before| &tokens[before]);
         // `os.environ` begins at `os`.
@@ -181,6 +197,13 @@ impl Helpers {
             }
             ("environ", [Token::Op('.'), Token::Name(get), Token::Op('('), ..]) if get == "get" => {
                 self.call(tokens, at + 3, read, Strength::Offered)
+            }
+            ("config", [Token::Op('('), ..]) if dotted && tokens[start].name() == Some("dj_database_url") => {
+                let inner = arguments(tokens, at + 1);
+                let end = at + inner.len() + 3;
+                let default = inner.iter().any(|token| matches!(token.name(), Some("default" | "env")));
+                let name = inner.first().and_then(Token::string).unwrap_or("DATABASE_URL");
+                (!default).then(|| read(name, end, Strength::Offered, Cast::DatabaseUrl)).flatten()
             }
             ("getenv", [Token::Op('('), ..]) => self.call(tokens, at + 1, read, Strength::Offered),
             (_, [Token::Op('('), ..])
@@ -293,6 +316,11 @@ fn imported(tokens: &[Token], what: &str) -> Vec<String> {
 /// What the reading between two places is made into: `int(…)`, `json.loads(…)`, `ast.literal_eval(…)`, `….split(…)`.
 fn around(tokens: &[Token], start: usize, end: usize) -> Cast {
     let before = match &tokens[..start] {
+        [.., Token::Name(module), Token::Op('.'), Token::Name(parse), Token::Op('(')]
+            if module == "dj_database_url" && parse == "parse" =>
+        {
+            Cast::DatabaseUrl
+        }
         [.., Token::Name(function), Token::Op('(')] => cast_of(function),
         _ => Cast::Text,
     };

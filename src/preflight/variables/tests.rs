@@ -43,6 +43,8 @@ const ENVIRON: &str = "import environ\nenv = environ.Env(DEBUG=(bool, False), CA
 #[case("os.environ.setdefault('A', 'x')\nX = os.environ['A']", "")]
 #[case("X = os.environ['A'] == 'yes'", "A")]
 #[case("del os.environ['A']", "")]
+#[case("DATABASES['default'].update(dj_database_url.config(conn_max_age=600))", "")]
+#[case("DATABASES = {'default': dj_database_url.config(default='sqlite:///x')}", "")]
 #[case("X = os.environ['A'] if 'A' in os.environ else 'b'", "")]
 #[case("def f():\n    return os.environ['A']", "")]
 #[case("if False:\n    X = os.environ['A']", "")]
@@ -57,6 +59,11 @@ const ENVIRON: &str = "import environ\nenv = environ.Env(DEBUG=(bool, False), CA
 #[case("A = os.getenv('A')\nif A is None: raise ValueError('A')", "A")]
 #[case("A = os.getenv('A')\nif A:\n    B = 1", "")]
 #[case("assert os.environ.get('A')", "A")]
+#[case("assert 'A' in os.environ, f'{missing}: A'", "A")]
+#[case("if 'A' not in os.environ:\n    raise ValueError('A')", "A")]
+#[case("if 'A' not in os.environ:\n    os.environ['A'] = 'x'", "")]
+#[case("DEBUG = os.environ.get('A').lower() == 'true'", "A")]
+#[case("if config('A', default=''):\n    X = os.environ['B']", "")]
 #[case("SECRET_KEY = os.environ.get('A')", "A")]
 #[case("SECRET_KEY = os.environ.get('A') or 'x'", "")]
 #[case("X = os.environ['A']\nY = os.environ['A']", "A")]
@@ -151,6 +158,10 @@ fn answers(#[case] settings: &str, #[case] expected: Answer) {
 
 #[rstest]
 #[case("X = os.environ['DATABASE_URL']", DatabasePart::Url)]
+#[case("DATABASES = {'default': dj_database_url.config(conn_max_age=600)}", DatabasePart::Url)]
+#[case("DATABASES['default'] = dj_database_url.config()", DatabasePart::Url)]
+#[case("DATABASES = {'default': dj_database_url.parse(os.environ.get('HEROKU'))}", DatabasePart::Url)]
+#[case("import environ\nenv = environ.Env()\nDATABASES = {'default': env.db('ANYTHING')}", DatabasePart::Url)]
 #[case("X = os.environ['POSTGRES_DB']", DatabasePart::Name)]
 #[case("X = os.environ['MYSQL_DATABASE']", DatabasePart::Name)]
 #[case("X = os.environ['DB_NAME']", DatabasePart::Name)]
@@ -234,6 +245,20 @@ fn an_env_file_that_nobody_reads_gives_nothing_and_one_that_is_named_is_read() {
     let named =
         "from dotenv import load_dotenv\nload_dotenv(BASE / 'deploy' / 'prod.env')\nX = os.environ['A']";
     assert!(found(&[("shop/config/settings.py", named), ("shop/deploy/prod.env", "A=1")]).is_empty());
+}
+
+#[test]
+fn what_an_example_shows_is_offered() {
+    let example =
+        "COMPANY=\"Bits & Co\" # its name\nPAGES=twelve\nSITE=https://your-site.com\nAPI_TOKEN=abc\n";
+    let settings =
+        "X = [os.environ['COMPANY'], int(os.environ['PAGES']), os.environ['SITE'], os.environ['API_TOKEN']]";
+    let found = found(&[("shop/config/settings.py", settings), (".env.example", example)]);
+    let answers: Vec<_> = found.into_iter().map(|demanded| demanded.answer).collect();
+    assert_eq!(
+        answers,
+        [asked(Some("Bits & Co"), false), asked(None, false), asked(None, false), asked(None, true)]
+    );
 }
 
 #[test]
