@@ -19,7 +19,7 @@ pub fn of_import(module: &str) -> String {
 /// The same, where it is known for certain: by the longest part of the dotted name that is in the table.
 pub fn known(module: &str) -> Option<&'static str> {
     let ends = module.match_indices('.').map(|(at, _)| at).chain([module.len()]);
-    ends.filter_map(|end| BY_IMPORT.get(&module[..end]).copied()).last()
+    ends.filter_map(|end| BY_IMPORT.get(&module[..end]).copied()).next_back()
 }
 
 /// Every distribution of the table, by its name alone.

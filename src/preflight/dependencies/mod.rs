@@ -414,5 +414,8 @@ pub(super) fn is_declaration(path: &str) -> bool {
 /// Whether a file may give variables: `.env` and its kind.
 pub(super) fn is_environment_file(path: &str) -> bool {
     let name = file_name(path);
-    name.starts_with(".env") || name.ends_with(".env") || (name == "settings.ini" && !parent(path).is_empty())
+    name.starts_with(".env")
+        || name.ends_with(".env")
+        || matches!(name, "env.example" | "env.sample")
+        || (name == "settings.ini" && !parent(path).is_empty())
 }
