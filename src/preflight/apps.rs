@@ -1,5 +1,5 @@
 //! The project's apps: how many migrations they commit, and which have models but none. For such an app `migrate`
-//! succeeds and makes no tables.
+//! alone succeeds and makes no tables: the machine has it make them from the models, once.
 
 use super::{
     modules::{Chain, Modules},
@@ -39,10 +39,10 @@ pub(super) fn warning(modules: Modules<'_>, chain: &Chain) -> Option<String> {
     match labels[..] {
         [] => None,
         [one] => Some(format!(
-            "The app {one} has models but no committed migrations, so its tables will not be made: run manage.py makemigrations {one} and commit the result."
+            "The app {one} has models but no committed migrations: its tables are made as the models are now, and later changes to them will not apply. Run manage.py makemigrations {one} and commit the result."
         )),
         _ => Some(format!(
-            "The apps {} have models but no committed migrations, so their tables will not be made: run manage.py makemigrations {commands} and commit the result.",
+            "The apps {} have models but no committed migrations: their tables are made as the models are now, and later changes to them will not apply. Run manage.py makemigrations {commands} and commit the result.",
             labels.join(", ")
         )),
     }

@@ -10,6 +10,8 @@ use super::python::{self, Line, Token};
 pub(super) enum Value {
     /// A text.
     Text(String),
+    /// `True` or `False`.
+    Flag(bool),
     /// Nothing: a variable without default.
     Unset,
     /// Not to be told without running it.
@@ -26,7 +28,7 @@ const DEPTH: usize = 20;
 impl Names {
     /// The names that `lines` assign by themselves. A name that is assigned differently in different places is unknown, but
     /// where one of them only gives the default of a variable.
-    pub(super) fn of(lines: &[Line]) -> Self {
+    pub(super) fn of<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Self {
         let mut names = Self::default();
         for line in lines {
             let Some(name) = line.tokens.first().and_then(Token::name) else { continue };
@@ -34,7 +36,9 @@ impl Names {
                 let value = names.evaluate(value);
                 let under_condition = line.indent > 0;
                 match names.0.get(name) {
-                    Some(Value::Text(before)) if under_condition && value != Value::Text(before.clone()) => {
+                    Some(before @ (Value::Text(_) | Value::Flag(_)))
+                        if under_condition && value != *before =>
+                    {
                         names.0.insert(name.to_owned(), Value::Unknown);
                     }
                     _ => {
@@ -61,11 +65,14 @@ impl Names {
             return Value::Unknown;
         }
         let either: Vec<_> = split(tokens, |token| token.name() == Some("or"));
+        if either.len() == 1 && is_condition(tokens) {
+            return self.truth(tokens).map_or(Value::Unknown, Value::Flag);
+        }
         let mut value = Value::Unset;
         for part in either {
             value = self.sum(part, depth);
             match &value {
-                Value::Unset => {}
+                Value::Unset | Value::Flag(false) => {}
                 Value::Text(text) if text.is_empty() => {}
                 _ => break,
             }
@@ -92,6 +99,8 @@ impl Names {
             [] => Value::Unknown,
             [Token::Name(name)] => match name.as_str() {
                 "None" => Value::Unset,
+                "True" => Value::Flag(true),
+                "False" => Value::Flag(false),
                 _ => self.0.get(name).cloned().unwrap_or(Value::Unknown),
             },
             [Token::Op('('), inner @ .., Token::Op(')')]
@@ -142,7 +151,8 @@ impl Names {
         let callee: Vec<_> = callee.iter().filter_map(Token::name).collect();
         let reads = match callee[..] {
             [.., "environ", "get"] | [.., "getenv"] => true,
-            ["config" | "env"] | [.., "env", "str"] | ["str"] => false,
+            [.., "env", "str" | "bool" | "int"] => true,
+            ["config" | "env"] | ["str"] => false,
             _ => return Value::Unknown,
         };
         let arguments = split(inner, |token| token.is_op(','));
@@ -157,16 +167,47 @@ impl Names {
             _ => None,
         });
         let second = arguments.get(1).filter(|argument| reads && !argument.is_empty()).copied();
+        let as_bool = callee.last() == Some(&"bool")
+            || arguments.iter().any(|argument| {
+                matches!(argument, [Token::Name(cast), Token::Op('='), Token::Name(bool)] if cast == "cast" && bool == "bool")
+            });
         match keyword.or(second) {
-            Some(default) => self.evaluate_at(default, depth + 1),
-            None if reads => Value::Unset,
+            Some(default) => match self.evaluate_at(default, depth + 1) {
+                Value::Text(text) if as_bool => Value::Flag(!is_off(&text)),
+                value => value,
+            },
+            None if reads && !callee.contains(&"env") => Value::Unset,
             None => Value::Unknown,
         }
     }
 }
 
+/// Whether a text stands for no, as the readers of variables take it.
+fn is_off(text: &str) -> bool {
+    matches!(text.to_ascii_lowercase().as_str(), "" | "0" | "f" | "false" | "n" | "no" | "off")
+}
+
+/// Whether an expression is `not …`, or compares or tests something.
+fn is_condition(tokens: &[Token]) -> bool {
+    let mut depth = 0usize;
+    tokens.iter().enumerate().any(|(at, token)| match token {
+        Token::Op('(' | '[' | '{') => {
+            depth += 1;
+            false
+        }
+        Token::Op(')' | ']' | '}') => {
+            depth = depth.saturating_sub(1);
+            false
+        }
+        Token::Op('=') => depth == 0 && tokens.get(at + 1).is_some_and(|next| next.is_op('=')),
+        Token::Op('!') => depth == 0,
+        Token::Name(word) => depth == 0 && matches!(word.as_str(), "and" | "in" | "is" | "not"),
+        _ => false,
+    })
+}
+
 /// Splits `tokens` where `at` says so, outside of brackets.
-fn split(tokens: &[Token], at: impl Fn(&Token) -> bool) -> Vec<&[Token]> {
+pub(super) fn split(tokens: &[Token], at: impl Fn(&Token) -> bool) -> Vec<&[Token]> {
     let mut depth = 0usize;
     let mut parts = Vec::new();
     let mut start = 0;

@@ -1,15 +1,18 @@
 //! Looks at a repository over git: a plan, or what to fix.
-
 //!
 //! What a stranger's repository holds is read and never run. git fetches one commit without its big files, as an
 //! account without rights and within limits that the kernel keeps ([`crate::process`]); its paths and texts
 //! become one value, and all that is concluded from them are plain functions of that value.
 
 mod apps;
+mod conditions;
 mod database;
+mod dependencies;
 mod django;
 mod evaluate;
 mod git;
+mod guards;
+mod imports;
 mod layout;
 mod modules;
 mod nearest;
@@ -17,19 +20,25 @@ mod objects;
 mod plan;
 mod python;
 mod remote;
-mod requirements;
 mod scratch;
+mod series;
 mod settings;
 mod snapshot;
+mod stdlib;
 mod text;
 mod turns;
+mod variables;
+mod wish;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use git::Git;
 use remote::RemoteError;
 use scratch::Scratch;
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 use turns::Turns;
 
 use crate::{
@@ -154,6 +163,10 @@ impl Preflight {
 
     async fn look(&self, request: &Request) -> Result<Plan, Vec<Finding>> {
         let Inner { limits, account, scratch, .. } = &*self.inner;
+        let ours = |error: RemoteError| {
+            tracing::error!(repo = %request.repo, %error, "preflight made no plan");
+            vec![error.finding(&request.repo, *limits)]
+        };
         let on_repo = |error: RemoteError| {
             tracing::info!(repo = %request.repo, %error, "preflight found no repository");
             vec![error.finding(&request.repo, *limits)]
@@ -165,6 +178,9 @@ impl Preflight {
         let branch = branches.choose(request.branch.as_ref()).map_err(|finding| vec![finding])?;
         git.fetch(&request.repo, &branch, branches.is_sha256()).await.map_err(on_repo)?;
         let snapshot = objects::read(git, &request.project).await.map_err(on_repo)?;
-        plan::make(&snapshot, request, branch)
+        // A stranger's repository may take a while to think about: not on a thread that others wait for.
+        let asked = request.clone();
+        let made = spawn_blocking(move || plan::make(&snapshot, &asked, branch)).await;
+        made.unwrap_or_else(|error| Err(ours(RemoteError::Ours(error.to_string()))))
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
+    evaluate::Names,
     python::{self, Line, Token},
     snapshot::{Snapshot, file_name, is_foreign, join, parent},
 };
@@ -112,7 +113,7 @@ impl<'a> Modules<'a> {
     }
 
     /// The file of an import, relative ones by the importing file's directory.
-    fn imported(self, path: &str, import: &Import) -> Option<String> {
+    pub(super) fn imported(self, path: &str, import: &Import) -> Option<String> {
         if import.dots == 0 {
             return self.find(&import.module);
         }
@@ -140,7 +141,8 @@ impl<'a> Modules<'a> {
         self.snapshot.files_below(place).filter(fits).map(str::to_owned).collect()
     }
 
-    fn at(self, path: &str) -> Option<String> {
+    /// The file of the module at a path without its ending.
+    pub(super) fn at(self, path: &str) -> Option<String> {
         let files = [format!("{path}/__init__.py"), format!("{path}.py")];
         files.into_iter().find(|path| self.snapshot.is_file(path))
     }
@@ -155,8 +157,10 @@ impl<'a> Modules<'a> {
 /// `from ..module import names`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Import {
-    dots: usize,
-    module: String,
+    /// How many dots it begins with: none where it names the whole module.
+    pub dots: usize,
+    /// The module, dotted.
+    pub module: String,
     /// The names as the importing module will know them; `*` for all.
     pub names: Vec<String>,
 }
@@ -203,6 +207,11 @@ impl Chain {
                 .find_map(|line| python::assigned(line, name))?;
             Some((value, lines.as_slice()))
         })
+    }
+
+    /// What its modules assign, those that are taken over before those that take them.
+    pub(super) fn names(&self) -> Names {
+        Names::of(self.files.iter().rev().flat_map(|(_, lines)| lines))
     }
 
     /// Every string of the chain.

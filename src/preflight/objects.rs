@@ -6,13 +6,14 @@ use std::collections::BTreeMap;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 
 use super::{
+    dependencies,
     git::{BLOB_LIMIT_BYTES, Git, TIP},
     remote::RemoteError,
     snapshot::{Entry, Snapshot, depth, file_name, is_foreign, join},
     text,
 };
 use crate::{
-    domain::{CommitId, ProjectName},
+    domain::{CommitId, ProjectName, Timestamp},
     process::{OutputError, Running},
 };
 
@@ -40,6 +41,7 @@ pub(super) async fn read(git: Git<'_>, project: &ProjectName) -> Result<Snapshot
     }
     let id: CommitId = commit.parse().map_err(|_| ours("the commit has no plain name"))?;
     let mut snapshot = Snapshot::new(id, subject(&bytes), tree(git, &commit).await?);
+    snapshot.committed = committed(&bytes).filter(|time| *time <= Timestamp::now());
     let mut left = BYTES_READ;
     for (path, object) in interesting(&snapshot, project) {
         // A file that is big, or was not sent, is as good as missing: what needs it says so.
@@ -114,9 +116,18 @@ fn rank(path: &str) -> u8 {
     }
 }
 
-/// Whether a file may list what the project needs.
+/// Whether a file may list what the project needs, or give it variables.
 fn is_declaration(path: &str) -> bool {
-    depth(path) <= OUTSIDE_DEPTH && file_name(path).to_ascii_lowercase().ends_with(".txt")
+    depth(path) <= OUTSIDE_DEPTH && dependencies::is_declaration(path)
+}
+
+/// When a commit was made: the seconds since 1970 that stand before the zone at the end of its committer's line.
+fn committed(commit: &[u8]) -> Option<Timestamp> {
+    let head = commit.split(|&byte| byte == b'\n').take_while(|line| !line.is_empty());
+    let line = head.into_iter().find_map(|line| line.strip_prefix(b"committer "))?;
+    let mut words = line.rsplit(|&byte| byte == b' ');
+    let seconds: i64 = std::str::from_utf8(words.nth(1)?).ok()?.parse().ok()?;
+    (seconds > 0).then(|| seconds.checked_mul(1000)).flatten().map(Timestamp)
 }
 
 /// The first line of a commit's message.
@@ -209,6 +220,22 @@ mod tests {
         assert_eq!(subject(b"tree 0"), "");
         let long = format!("tree 0\n\n{}", "x".repeat(300));
         assert_eq!(subject(long.as_bytes()).chars().count(), 100);
+    }
+
+    #[test]
+    fn a_commit_tells_its_time() {
+        let commit = b"tree 0\nauthor a <b> 1 +0\ncommitter c d <e> 1700000000 +0100\n\ncommitter x 5 +0";
+        assert_eq!(committed(commit), Some(Timestamp(1_700_000_000_000)));
+        let lines: [&[u8]; 5] = [
+            b"tree 0\n\ncommitter x 5 +0",
+            b"committer 5",
+            b"committer a -5 +0",
+            b"committer a 99999999999999999999 +0",
+            b"committer a 9223372036854775807 +0",
+        ];
+        for line in lines {
+            assert_eq!(committed(line), None);
+        }
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub(super) struct Line {
     pub inner: bool,
     /// Its tokens, never none.
     pub tokens: Vec<Token>,
+    /// Which line of the text each token is on, from 1.
+    pub numbers: Vec<u32>,
 }
 
 /// Tabs go to the next multiple of this, as Python reads them.
@@ -49,15 +51,41 @@ const TAB: usize = 8;
 
 /// Splits Python's text; what is no Python gives some lines or none, and never an error.
 pub(super) fn lines(source: &str) -> Vec<Line> {
-    let mut reader =
-        Reader { rest: source.chars().peekable(), lines: Vec::new(), line: Line::default(), depth: 0 };
+    let mut reader = Reader {
+        rest: Rest { chars: source.chars(), line: 1 },
+        lines: Vec::new(),
+        line: Line::default(),
+        depth: 0,
+    };
     reader.read();
     mark_inner(&mut reader.lines);
     reader.lines
 }
 
+/// What is not read yet, and which line it begins on.
+struct Rest<'a> {
+    chars: std::str::Chars<'a>,
+    line: u32,
+}
+
+impl Rest<'_> {
+    fn next(&mut self) -> Option<char> {
+        let next = self.chars.next();
+        self.line += u32::from(next == Some('\n'));
+        next
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.chars.clone().next()
+    }
+
+    fn next_if(&mut self, fits: impl Fn(char) -> bool) -> Option<char> {
+        self.peek().filter(|&c| fits(c)).and_then(|_| self.next())
+    }
+}
+
 struct Reader<'a> {
-    rest: std::iter::Peekable<std::str::Chars<'a>>,
+    rest: Rest<'a>,
     lines: Vec<Line>,
     line: Line,
     depth: usize,
@@ -79,15 +107,15 @@ impl Reader<'_> {
                     self.line.indent = indent;
                 }
                 '\\' => {
-                    self.rest.next_if_eq(&'\r');
-                    self.rest.next_if_eq(&'\n');
+                    self.rest.next_if(|c| c == '\r');
+                    self.rest.next_if(|c| c == '\n');
                 }
-                '#' => while self.rest.next_if(|&c| c != '\n').is_some() {},
+                '#' => while self.rest.next_if(|c| c != '\n').is_some() {},
                 '"' | '\'' => self.string(c, ""),
                 c if c.is_whitespace() => {}
                 c if c.is_ascii_digit() => {
-                    while self.rest.next_if(|&c| c.is_alphanumeric() || c == '_' || c == '.').is_some() {}
-                    self.line.tokens.push(Token::Number);
+                    while self.rest.next_if(|c| c.is_alphanumeric() || c == '_' || c == '.').is_some() {}
+                    self.push(Token::Number);
                 }
                 c if c == '_' || c.is_alphabetic() => self.word(c),
                 c => {
@@ -96,7 +124,7 @@ impl Reader<'_> {
                         ')' | ']' | '}' => self.depth = self.depth.saturating_sub(1),
                         _ => {}
                     }
-                    self.line.tokens.push(Token::Op(c));
+                    self.push(Token::Op(c));
                 }
             }
         }
@@ -124,24 +152,24 @@ impl Reader<'_> {
 
     fn word(&mut self, first: char) {
         let mut word = String::from(first);
-        while let Some(c) = self.rest.next_if(|&c| c.is_alphanumeric() || c == '_') {
+        while let Some(c) = self.rest.next_if(|c| c.is_alphanumeric() || c == '_') {
             word.push(c);
         }
         let is_prefix = word.len() <= 2 && word.chars().all(|c| "rRbBuUfFtT".contains(c));
         match self.rest.peek() {
-            Some(&quote @ ('"' | '\'')) if is_prefix => {
+            Some(quote @ ('"' | '\'')) if is_prefix => {
                 self.rest.next();
                 self.string(quote, &word.to_ascii_lowercase());
             }
-            _ => self.line.tokens.push(Token::Name(word)),
+            _ => self.push(Token::Name(word)),
         }
     }
 
     /// Reads to the end of a string whose opening quote was read.
     fn string(&mut self, quote: char, prefix: &str) {
         let mut triple = false;
-        if self.rest.next_if_eq(&quote).is_some() {
-            if self.rest.next_if_eq(&quote).is_none() {
+        if self.rest.next_if(|c| c == quote).is_some() {
+            if self.rest.next_if(|c| c == quote).is_none() {
                 self.push_string(String::new(), prefix);
                 return;
             }
@@ -187,7 +215,16 @@ impl Reader<'_> {
     }
 
     fn push_string(&mut self, value: String, prefix: &str) {
-        self.line.tokens.push(Token::Str { value, formatted: prefix.contains('f') });
+        let lines = value.matches('\n').count();
+        self.push(Token::Str { value, formatted: prefix.contains('f') });
+        if let Some(number) = self.line.numbers.last_mut() {
+            *number = number.saturating_sub(u32::try_from(lines).unwrap_or_default()).max(1);
+        }
+    }
+
+    fn push(&mut self, token: Token) {
+        self.line.tokens.push(token);
+        self.line.numbers.push(self.rest.line);
     }
 }
 
@@ -222,6 +259,45 @@ pub(super) fn assigned<'a>(line: &'a Line, name: &str) -> Option<&'a [Token]> {
     };
     let value = &rest[at + 1..];
     (!value.is_empty() && !value[0].is_op('=')).then_some(value)
+}
+
+/// The statement of a line: what follows the colon where it begins with `try:`, `if …:` or another word that opens a block.
+pub(super) fn statement(line: &Line) -> &[Token] {
+    let opens = matches!(
+        line.tokens.first().and_then(Token::name),
+        Some("try" | "except" | "finally" | "if" | "elif" | "else" | "with" | "for" | "while")
+    );
+    match colon(&line.tokens) {
+        Some(at) if opens => &line.tokens[at + 1..],
+        _ => &line.tokens,
+    }
+}
+
+/// Whether every bracket in `tokens` is closed there, and none closes that was not opened.
+pub(super) fn balanced(tokens: &[Token]) -> bool {
+    let mut depth = 0usize;
+    for token in tokens {
+        match token {
+            Token::Op('(' | '[' | '{') => depth += 1,
+            Token::Op(')' | ']' | '}') if depth == 0 => return false,
+            Token::Op(')' | ']' | '}') => depth -= 1,
+            _ => {}
+        }
+    }
+    depth == 0
+}
+
+/// Where the first colon is that stands in no brackets.
+pub(super) fn colon(tokens: &[Token]) -> Option<usize> {
+    let mut depth = 0usize;
+    tokens.iter().position(|token| {
+        match token {
+            Token::Op('(' | '[' | '{') => depth += 1,
+            Token::Op(')' | ']' | '}') => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && token.is_op(':')
+    })
 }
 
 /// The tokens up to the end of the expression that `tokens` begins with: a comma, or a bracket that was not

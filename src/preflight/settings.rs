@@ -1,5 +1,5 @@
-//! The settings and WSGI modules, read from `wsgi.py` and `manage.py` and never guessed: in two of three real
-//! repositories the inner package is not called as the directory is.
+//! The settings and WSGI modules, read from `wsgi.py` and `manage.py`: in two of three real repositories the inner package
+//! is not called as the directory is. Where what they name is not there, one that will do is taken, and the owner told.
 
 use super::{
     evaluate::{Names, Value},
@@ -29,6 +29,9 @@ const FOR_SERVERS: [&str; 10] = [
 
 /// How much of a name from the repository is shown, in characters.
 const SHOWN: usize = 80;
+
+/// Modules that are tried where none that is named is there.
+const TRIED: usize = 40;
 
 /// How many of the things that were looked at are told.
 const TOLD: usize = 3;
@@ -80,6 +83,14 @@ pub(super) fn find(modules: Modules<'_>) -> Result<Found, NameError> {
             }
         }
     }
+    if let Some((module, chain)) = likeliest(modules) {
+        let why = looked_at.first().map_or("Nothing names the settings module".to_owned(), Clone::clone);
+        let warnings = vec![format!("{why}: {module} is taken.")];
+        let shallowest = wsgi.as_ref().map(|(_, name)| name.clone());
+        let wsgi = wsgi_of(modules, &chain).or(shallowest);
+        let from = chain.files.first().map(|(path, _)| path.clone()).unwrap_or_default();
+        return Ok(Found { module, from, wsgi, chain, warnings });
+    }
     looked_at.dedup();
     let message = if looked_at.is_empty() {
         format!(
@@ -119,11 +130,6 @@ fn computed(modules: Modules<'_>, texts: &[String]) -> Result<(String, Chain), S
     });
     for package in packages {
         let mut children = modules.children(package);
-        let rank = |name: &str| {
-            let last = name.rsplit('.').next().unwrap_or_default().to_lowercase();
-            let place = FOR_SERVERS.iter().position(|known| *known == last).unwrap_or(FOR_SERVERS.len());
-            (last.contains("test"), place)
-        };
         children.sort_by_key(|(name, _)| (rank(name), name.clone()));
         for (module, path) in children {
             let chain = modules.chain(&path);
@@ -134,6 +140,26 @@ fn computed(modules: Modules<'_>, texts: &[String]) -> Result<(String, Chain), S
     }
     Err("computes the name of the settings module, and none that it could mean is in the repository"
         .to_owned())
+}
+
+/// How well a module's name fits settings for a server: the lower the better.
+fn rank(name: &str) -> (bool, usize) {
+    let last = name.rsplit('.').next().unwrap_or_default().to_lowercase();
+    let place = FOR_SERVERS.iter().position(|known| *known == last).unwrap_or(FOR_SERVERS.len());
+    (last.contains("test"), place)
+}
+
+/// The project's module that has `ROOT_URLCONF`, where what is named is not there: it was left out of the repository, or
+/// is chosen by a variable. Of several, the one that is meant for a server.
+fn likeliest(modules: Modules<'_>) -> Option<(String, Chain)> {
+    let mut found: Vec<_> = modules
+        .own_files()
+        .filter_map(|path| Some((modules.name_of(path)?, path)))
+        .filter(|(name, _)| name.contains("settings") || name.contains("conf"))
+        .collect();
+    found.sort_by_key(|(name, path)| (rank(name), depth(path), name.clone()));
+    let chains = found.into_iter().take(TRIED).map(|(name, path)| (name, modules.chain(path)));
+    chains.into_iter().find(|(_, chain)| chain.defines("ROOT_URLCONF"))
 }
 
 /// Where a file names the settings module, in order.
@@ -269,6 +295,46 @@ mod tests {
         }
         let either = manage("'config.settings.test' if testing else 'config.settings.local'");
         assert_eq!(find_in(&files(&either)).unwrap().0, "config.settings.test");
+    }
+
+    #[test]
+    fn odd_names_are_as_good_as_others() {
+        for module in ["settings.local", "configuraciones.local", "my_site.conf.prod_v2"] {
+            let manage = manage(&format!("'{module}'"));
+            let path = format!("shop/{}.py", module.replace('.', "/"));
+            let files = [("shop/manage.py", manage.as_str()), (path.as_str(), URLS)];
+            let found = find_in(&files).unwrap();
+            assert_eq!((found.0.as_str(), found.1.as_str()), (module, "shop/manage.py"));
+        }
+        // A package at the repository's root, beside the project's directory.
+        let manage = manage("'config.settings'");
+        let files = [("shop/manage.py", manage.as_str()), ("config/settings.py", URLS)];
+        assert_eq!(find_in(&files).unwrap().0, "config.settings");
+    }
+
+    #[test]
+    fn a_name_that_ends_in_a_dot_or_leads_to_nothing_leaves_what_is_there() {
+        let files = |settings: &str| {
+            let manage = manage(settings);
+            find_in(&[
+                ("shop/manage.py", manage.as_str()),
+                ("shop/config/settings/__init__.py", ""),
+                ("shop/config/settings/base.py", URLS),
+                ("shop/config/settings/dev.py", "from .base import *"),
+                ("shop/config/settings/test.py", URLS),
+            ])
+            .unwrap()
+            .0
+        };
+        for named in [
+            "'config.settings.'",
+            "'config.settings'",
+            "'config.settings.local'",
+            "config('X')",
+            "'settings.'",
+        ] {
+            assert_eq!(files(named), "config.settings.base", "{named}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::{CommitId, Encoding};
+use crate::domain::{CommitId, Encoding, Timestamp};
 
 /// What a path is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(super) struct Text {
 pub(super) struct Snapshot {
     pub commit: CommitId,
     pub subject: String,
+    /// When it was committed, where the commit says so believably.
+    pub committed: Option<Timestamp>,
     entries: BTreeMap<String, Entry>,
     texts: HashMap<String, Text>,
 }
@@ -72,7 +74,7 @@ pub(super) fn depth(path: &str) -> usize {
 
 impl Snapshot {
     pub(super) fn new(commit: CommitId, subject: String, entries: BTreeMap<String, Entry>) -> Self {
-        Self { commit, subject, entries, texts: HashMap::new() }
+        Self { commit, subject, committed: None, entries, texts: HashMap::new() }
     }
 
     /// Keeps a file's content, where it is text.

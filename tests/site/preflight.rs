@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::{Router, routing::get};
 use ec_django_deployer::{
-    domain::{Database, Dependencies, Encoding, Plan, UserId},
+    domain::{Answer, Database, Demanded, Dependencies, Encoding, Plan, Timestamp, UserId},
     preflight::{Field, Finding, Limits, Preflight, Request},
     samples::Samples,
 };
@@ -146,13 +146,44 @@ async fn requirements_as_powershell_writes_them() {
 }
 
 #[tokio::test]
-async fn a_database_that_is_not_set_up_yet_is_a_warning() {
-    let settings = SETTINGS.replace("sqlite3", "postgresql");
+async fn a_project_that_declares_nothing_gets_what_it_imports_and_asks_for_its_variables() {
+    let settings = SETTINGS.replace("sqlite3", "postgresql")
+        + "INSTALLED_APPS = ['rest_framework']\nSECRET_KEY = os.environ['SHOP_SECRET']\n";
     let mut files = PLAIN;
     files[2].1 = &settings;
     let plan = plan_of(&files).await;
     assert_eq!(plan.database, Database::Postgresql);
-    assert!(plan.warnings.iter().any(|warning| warning.contains("PostgreSQL")), "{:?}", plan.warnings);
+    let list = ["Django>=5.2,<5.3", "djangorestframework", "psycopg2-binary"].map(str::to_owned).to_vec();
+    assert_eq!(plan.dependencies, Dependencies::Inferred { list });
+    let demanded = Demanded {
+        name: "SHOP_SECRET".to_owned(),
+        file: "shop/shop/settings.py".to_owned(),
+        line: 14,
+        answer: Answer::Secret,
+    };
+    assert_eq!(plan.variables, [demanded]);
+    assert!(plan.committed.is_some_and(|time| Timestamp::now().seconds_since(time) < 3600.0), "{plan:?}");
+    assert_eq!(plan.warnings, ["No dependencies are declared: what the project imports is installed."]);
+}
+
+#[tokio::test]
+async fn a_requirements_file_that_is_too_big_is_told_and_a_link_is_not_followed() {
+    let big = "Django==4.2\n".repeat(30_000);
+    let host = GitHost::start().await;
+    let mut files: Vec<_> = PLAIN.iter().map(|(path, text)| ("100644", *path, text.as_bytes())).collect();
+    files.push(("100644", "requirements.txt", big.as_bytes()));
+    files.push(("120000", "shop/requirements.txt", b"/etc/passwd"));
+    host.repository("shop").commit_modes("x", &files);
+    let plan = Site::new().look(&host, "/samples/shop").await.unwrap();
+    assert_eq!(plan.dependencies, Dependencies::None);
+    assert_eq!(
+        plan.warnings,
+        [
+            "shop/requirements.txt is a symbolic link, which is not followed.",
+            "requirements.txt is larger than 256 KB, or no text: it is not read.",
+            "No other dependencies are declared: Django alone is installed."
+        ]
+    );
 }
 
 #[tokio::test]

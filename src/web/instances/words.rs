@@ -6,7 +6,9 @@ use super::{
     view::{Kind, View},
 };
 use crate::{
-    domain::{Database, Dependencies, Deployment, Image, ImageState, Plan, Status, Timestamp},
+    domain::{
+        Answer, Database, Dependencies, Deployment, Encoding, Image, ImageState, Plan, Status, Timestamp,
+    },
     web::format::{self, count, rich},
 };
 
@@ -48,41 +50,14 @@ pub fn deployment_facts(deployment: &Deployment) -> Vec<(&'static str, String)> 
     facts
 }
 
+/// Names that a fact spells out.
+const NAMED: usize = 8;
+
 /// A plan in a few words each, as HTML.
 pub fn plan_facts(plan: &Plan) -> Vec<(&'static str, String)> {
     let django = match &plan.django {
         Some(version) => rich(version),
         None => "the newest release".to_owned(),
-    };
-    let dependencies = match &plan.dependencies {
-        Dependencies::Requirements { path, packages, encoding, names_django } => {
-            let place = if path.contains('/') { "beside manage.py" } else { "at the root" };
-            let file = path.rsplit('/').next().unwrap_or(path);
-            let utf16 =
-                if encoding.name() == "UTF-8" { String::new() } else { format!(", {}", encoding.name()) };
-            let django = if *names_django { "" } else { "; Django is added" };
-            format!(
-                "<code>{}</code> {place}, {}{utf16}{django}",
-                format::escape(file),
-                count(*packages, "package")
-            )
-        }
-        Dependencies::Uv { path, packages } => {
-            format!("<code>{}</code>, {}", format::escape(path), count(*packages, "package"))
-        }
-        Dependencies::Listed { path, list, .. } => {
-            format!("<code>{}</code>, {}", format::escape(path), count(list.len() as u64, "package"))
-        }
-        Dependencies::Inferred { list } => {
-            format!("none declared; read from the imports: <code>{}</code>", format::escape(&list.join(" ")))
-        }
-        Dependencies::None => "none declared: Django alone".to_owned(),
-    };
-    let database = match plan.database {
-        Database::Sqlite => "SQLite, kept between deployments",
-        Database::Postgresql => "PostgreSQL",
-        Database::Mysql => "MySQL",
-        Database::Unknown => "as the settings compute it",
     };
     let settings = format!(
         "<code>{}</code>, named by {}",
@@ -96,14 +71,102 @@ pub fn plan_facts(plan: &Plan) -> Vec<(&'static str, String)> {
     };
     let mut facts = vec![
         ("Django", django),
+        ("Python", python(plan)),
         ("Settings", settings),
         ("WSGI", wsgi.unwrap_or_else(|| "Django's own".to_owned())),
-        ("Dependencies", dependencies),
-        ("Database", database.to_owned()),
+        ("Dependencies", dependencies(plan)),
+        ("Database", database(plan)),
+        ("Environment", environment(plan)),
         ("Migrations", migrations),
     ];
     facts.extend(plan.warnings.iter().map(|warning| ("Note", rich(warning))));
     facts
+}
+
+fn python(plan: &Plan) -> String {
+    let Some(wish) = &plan.python else { return "the golden image's".to_owned() };
+    let versions: Vec<_> = wish.versions.iter().map(|version| format::escape(version)).collect();
+    let versions = match versions.split_last() {
+        Some((last, rest @ [_, ..])) => format!("{} or {last}", rest.join(", ")),
+        _ => versions.concat(),
+    };
+    format!("{versions}, by {}", format::escape(&wish.from))
+}
+
+/// A file of the repository and where it is.
+fn declaration(plan: &Plan, path: &str) -> String {
+    let beside = path.strip_prefix(plan.project.as_str()).and_then(|rest| rest.strip_prefix('/'));
+    let place = if beside.is_some() { "beside manage.py" } else { "at the root" };
+    format!("<code>{}</code> {place}", format::escape(beside.unwrap_or(path)))
+}
+
+fn dependencies(plan: &Plan) -> String {
+    let added = |names_django: bool| if names_django { "" } else { "; Django is added" };
+    match &plan.dependencies {
+        Dependencies::Requirements { path, packages, encoding, names_django } => {
+            let encoding = match encoding {
+                Encoding::Utf8 => String::new(),
+                Encoding::Utf16 => format!(", {}", encoding.name()),
+            };
+            let packages = count(*packages, "package");
+            format!("{}, {packages}{encoding}{}", declaration(plan, path), added(*names_django))
+        }
+        Dependencies::Uv { path, packages } => {
+            format!("{}, {}", declaration(plan, path), count(*packages, "package"))
+        }
+        Dependencies::Listed { path, list, names_django } => {
+            let packages = count(list.len() as u64, "package");
+            format!("{}, {packages}{}", declaration(plan, path), added(*names_django))
+        }
+        Dependencies::Inferred { list } => {
+            format!("none declared; read from the imports: {}", codes(list.iter().map(String::as_str)))
+        }
+        Dependencies::None => "none declared: Django alone".to_owned(),
+    }
+}
+
+fn database(plan: &Plan) -> String {
+    let words = |database: Database| match database {
+        Database::Sqlite => "SQLite, kept between deployments",
+        Database::Postgresql => "PostgreSQL, on the instance",
+        Database::Mysql => "MySQL (MariaDB), on the instance",
+        Database::Unknown => "as the settings compute it",
+    };
+    match plan.chosen_database {
+        Some(chosen) if chosen != plan.database => format!("{}, as you chose", words(chosen)),
+        _ => words(plan.database).to_owned(),
+    }
+}
+
+fn environment(plan: &Plan) -> String {
+    if plan.variables.is_empty() {
+        return "no variable is demanded".to_owned();
+    }
+    let of = |fits: fn(&Answer) -> bool| {
+        let names: Vec<_> = plan
+            .variables
+            .iter()
+            .filter(|demanded| fits(&demanded.answer))
+            .map(|demanded| demanded.name.as_str())
+            .collect();
+        let verb = if names.len() == 1 { "is" } else { "are" };
+        (!names.is_empty()).then(|| format!("{} {verb}", codes(names.into_iter())))
+    };
+    let mut words = vec![count(plan.variables.len() as u64, "variable")];
+    words.extend(of(|answer| *answer == Answer::Secret).map(|names| format!("{names} made for you")));
+    words.extend(
+        of(|answer| matches!(answer, Answer::Asked { .. })).map(|names| format!("{names} yours to give")),
+    );
+    words.join("; ")
+}
+
+/// Names as code, the first of them where they are many.
+fn codes<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut codes: Vec<_> = names.map(|name| format!("<code>{}</code>", format::escape(name))).collect();
+    let more = codes.len().saturating_sub(NAMED);
+    codes.truncate(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", codes.join(", "))
 }
 
 /// Questions of the templates that are answered in a word.
@@ -169,5 +232,94 @@ impl View {
         let on_page = self.kind == Kind::Working;
         self.queued()
             .filter(|queued| !(on_page && self.shown.as_ref().map(|shown| shown.id) == Some(queued.id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Demanded, PythonWish};
+
+    fn plan() -> Plan {
+        Plan {
+            commit: "0123456789abcdef0123456789abcdef01234567".parse().unwrap(),
+            subject: String::new(),
+            committed: None,
+            branch: "main".parse().unwrap(),
+            project: "shop".parse().unwrap(),
+            settings: "config.settings".to_owned(),
+            settings_from: "shop/manage.py".to_owned(),
+            wsgi: None,
+            python: None,
+            dependencies: Dependencies::None,
+            django: None,
+            database: Database::Postgresql,
+            chosen_database: None,
+            variables: Vec::new(),
+            migrations: 0,
+            warnings: Vec::new(),
+        }
+    }
+
+    fn fact(plan: &Plan, title: &str) -> String {
+        plan_facts(plan).into_iter().find(|(of, _)| *of == title).unwrap().1
+    }
+
+    #[test]
+    fn dependencies_are_told_by_where_they_come_from() {
+        let told = |dependencies| fact(&Plan { dependencies, ..plan() }, "Dependencies");
+        let list: Vec<_> = (0..10).map(|n| format!("p<{n}")).collect();
+        let path = || "shop/requirements/prod.txt".to_owned();
+        let requirements = Dependencies::Requirements {
+            path: path(),
+            packages: 1,
+            encoding: Encoding::Utf16,
+            names_django: false,
+        };
+        assert_eq!(
+            told(requirements),
+            "<code>requirements/prod.txt</code> beside manage.py, 1 package, UTF-16; Django is added"
+        );
+        let listed =
+            Dependencies::Listed { path: "poetry.lock".to_owned(), list: list.clone(), names_django: true };
+        assert_eq!(told(listed), "<code>poetry.lock</code> at the root, 10 packages");
+        let inferred = told(Dependencies::Inferred { list });
+        assert!(
+            inferred.starts_with("none declared; read from the imports: <code>p&lt;0</code>, "),
+            "{inferred}"
+        );
+        assert!(inferred.ends_with("<code>p&lt;7</code> and 2 more"), "{inferred}");
+    }
+
+    #[test]
+    fn what_is_made_and_what_is_asked_for_is_told() {
+        let demanded =
+            |name: &str, answer| Demanded { name: name.to_owned(), file: String::new(), line: 1, answer };
+        assert_eq!(fact(&plan(), "Environment"), "no variable is demanded");
+        let variables = vec![
+            demanded("SECRET_KEY", Answer::Secret),
+            demanded("HOST", Answer::Address),
+            demanded("A", Answer::Asked { offer: None, secret: true }),
+            demanded("B", Answer::Asked { offer: None, secret: true }),
+        ];
+        assert_eq!(
+            fact(&Plan { variables, ..plan() }, "Environment"),
+            "4 variables; <code>SECRET_KEY</code> is made for you; <code>A</code>, <code>B</code> are yours to give"
+        );
+    }
+
+    #[test]
+    fn the_python_and_the_database_are_told() {
+        let wish = |versions: &[&str]| PythonWish {
+            versions: versions.iter().map(|version| (*version).to_owned()).collect(),
+            from: "Django 2.2".to_owned(),
+        };
+        assert_eq!(fact(&plan(), "Python"), "the golden image's");
+        let with = |versions| fact(&Plan { python: Some(wish(versions)), ..plan() }, "Python");
+        assert_eq!(with(&["3.9"]), "3.9, by Django 2.2");
+        assert_eq!(with(&["3.9", "3.8", "3.11"]), "3.9, 3.8 or 3.11, by Django 2.2");
+        assert_eq!(fact(&plan(), "Database"), "PostgreSQL, on the instance");
+        let chosen = Plan { chosen_database: Some(Database::Sqlite), ..plan() };
+        assert_eq!(fact(&chosen, "Database"), "SQLite, kept between deployments, as you chose");
     }
 }
