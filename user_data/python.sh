@@ -2,6 +2,7 @@
 # Python environments. Releases with the same dependencies share one.
 # A part of userdata_provision.sh, which comes after it in the same script.
 
+# shellcheck disable=SC2034 # the parts that follow use it
 ENVIRONMENTS=/srv/app/environments
 
 # Does a part of install.py, and tells what came of it even where it fails.
