@@ -133,6 +133,27 @@ for engine in ("djongo", "django.db.backends.oracle", "django.contrib.gis.db.bac
         assert '"default"' in str(refused) and engine in str(refused), refused
 "#;
 
+/// Root reads these names from a file of the project's.
+const NAMES: &str = r#"
+import os, tempfile
+import servers
+
+hostile = "postgresql:app,mysql:app_x,postgresql:shop,mysql:app_../x,postgresql:app;DROP,oracle:app,mysql:app_X, mysql:app"
+assert servers.named(hostile) == [("postgresql", "app"), ("mysql", "app_x")], servers.named(hostile)
+with tempfile.TemporaryDirectory() as here:
+    os.symlink("/etc/passwd", here + "/facts")
+    try:
+        servers.up(here + "/facts")
+        raise AssertionError("a link is followed")
+    except OSError:
+        pass
+"#;
+
+#[test]
+fn root_takes_only_plain_names_of_databases_and_follows_no_link() {
+    python(NAMES);
+}
+
 #[test]
 fn each_database_of_the_settings_is_on_the_machine_or_refused_by_its_name() {
     python(DATABASES);

@@ -246,3 +246,68 @@ async fn mysql_of_hard_coded_settings_is_on_the_machine_and_survives_failures() 
     assert_eq!(shell(&site, "tar -tzf database.download"), "mysql-app.sql\n");
     assert!(shell(&site, "tar -xzOf database.download").contains("INSERT INTO `shelf_visit`"));
 }
+
+/// Settings that do not load without variables, and a page that tells what came of them.
+const DEMANDING: &str = "
+import os
+
+import dj_database_url
+
+DATABASES = {'default': dj_database_url.parse(os.environ['DATABASE_URL'])}
+SECRET_KEY = os.environ['SECRET_KEY']
+JWT_SECRET_KEY = os.environ['JWT_SECRET_KEY']
+";
+const TELLING: &str = "from django.conf import settings
+from django.db import connection
+from django.http import HttpResponse
+from django.urls import path
+
+
+def index(request):
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT count(*) FROM shelf_visit')
+        return HttpResponse('%s %d %d' % (connection.vendor, len(settings.JWT_SECRET_KEY), cursor.fetchone()[0]))
+
+
+urlpatterns = [path('', index)]
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_url_that_is_demanded_is_filled_in_and_the_owner_may_choose_another_database() {
+    let (site, mira) = Site::start("demanding").await;
+    let repository = counting(
+        &site,
+        "demanding",
+        "Django==5.2.8\ndj-database-url==2.3.0\npsycopg[binary]\nPyMySQL\n",
+        DEMANDING,
+    );
+    repository.commit("Tell", &[("mysite/mysite/urls.py", TELLING.as_bytes())]);
+    let fields = [
+        ("github_url", repository.url.as_str()),
+        ("project_name", "mysite"),
+        ("name", "shop"),
+        ("database", ""),
+    ];
+    let answer = mira.post("/instances/new", &fields).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+    mira.until("shop", "live", 240).await;
+    let visitor = Person::new(&mira.address("shop").await);
+    assert_eq!(visitor.get("/").await.text, "postgresql 44 0");
+
+    // SQLite, and MySQL, in the place of what the settings say.
+    for (chosen, vendor) in [("sqlite", "sqlite"), ("mysql", "mysql")] {
+        let form = mira.get("/instances/shop/edit").await.text;
+        let version = crate::person::hidden(&form, "version").unwrap();
+        let fields = [
+            ("version", version.as_str()),
+            ("github_url", repository.url.as_str()),
+            ("project_name", "mysite"),
+            ("database", chosen),
+        ];
+        let answer = mira.post("/instances/shop/edit", &fields).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.text);
+        mira.wait("shop", 60, |info| info["status"] == "deploying").await;
+        mira.wait("shop", 240, |info| info["status"] == "live" && info["error"] == Value::Null).await;
+        assert_eq!(visitor.get("/").await.text, format!("{vendor} 44 0"));
+    }
+}
