@@ -320,7 +320,7 @@ async fn info_is_the_page_as_json_and_absent_is_null() {
         info,
         json!({
             "name": "shop1", "status": "requested", "wanted": "present", "instance_id": null, "public_ip": null,
-            "machine_type": null, "month": null, "progress": 0.0, "step": null, "steps": [], "commit": COMMIT, "error": null,
+            "machine_type": null, "database": null, "month": null, "progress": 0.0, "step": null, "steps": [], "commit": COMMIT, "error": null,
             "created_at": "time", "updated_at": "time"
         })
     );

@@ -255,7 +255,7 @@ async fn a_machine_keeps_its_type_and_an_instance_without_one_takes_another() {
     // The form of the instance itself says so, and is not deceived.
     let page = mira.get("/instances/shop/edit").await;
     page.has(r#"<input id="machine-type" value="t3.small: 2 vCPU, 2 GiB, about $23 a month" readonly"#);
-    page.has_not("<select");
+    page.has_not("<select id=\"machine-type\"");
     let version = app.found("shop").await.instance.version();
     let edit = |machine_type: &'static str, version: String| {
         [REPO, "backend", "Books", machine_type]

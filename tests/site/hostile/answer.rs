@@ -34,7 +34,7 @@ fn without_tags(html: &str) -> String {
 pub fn shows_no_markup(answer: &Answer, what: &str) {
     assert!(answer.status.as_u16() < 500, "{what}: {}\n{}", answer.status, answer.body);
     let page = answer.header("content-type").starts_with("text/html");
-    for bad in ["<script>alert", "<img src=x", "<%=", ">49<"] {
+    for bad in ["<script>alert", "<img src=x", "<%=", ">9359<"] {
         assert!(!page || !answer.body.contains(bad), "{what}: {bad} in\n{}", answer.body);
     }
     assert!(answer.headers.get("x-injected").is_none(), "{what}");

@@ -42,7 +42,7 @@ pub fn values(canary: &Path) -> Vec<Value> {
         ("script", "<script>alert(1)</script>".to_owned()),
         ("attribute", "\"><img src=x onerror=alert(1)>".to_owned()),
         ("SQL", "x'; DROP TABLE instances; --".to_owned()),
-        ("template", "{{7*7}}{% raw %}${7*7}<%= 7*7 %>".to_owned()),
+        ("template", "{{1337*7}}{% raw %}${1337*7}<%= 1337*7 %>".to_owned()),
         ("encoded twice", "%00%0d%0a%252e%252e".to_owned()),
     ];
     let mut values: Vec<Value> = texts.into_iter().map(|(name, text)| (name, text.into_bytes())).collect();
