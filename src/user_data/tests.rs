@@ -368,3 +368,13 @@ fn a_machine_takes_only_its_own_programs_and_notices_another_address() {
     python.stdin.take().unwrap().write_all(slim(program).as_bytes()).unwrap();
     assert!(python.wait().unwrap().success());
 }
+
+#[test]
+fn the_check_of_a_site_sees_what_a_visitor_sees() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ran = Command::new("python3")
+        .args([root.join("tests/programs/health.py"), root.join("user_data/health.py")])
+        .output()
+        .expect("python3 runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+}
