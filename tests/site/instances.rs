@@ -172,7 +172,8 @@ async fn a_cure_leads_to_the_page_where_it_is_done() {
     let mut mira = app.owner("mira").await;
     mira.deploy("shop1").await;
     let deployment = app.deploying("shop1").await;
-    app.log(deployment, "::ec step start start\nKeyError: 'MAIL_KEY'\nReason: Worker failed to boot.\n").await;
+    app.log(deployment, "::ec step start start\nKeyError: 'MAIL_KEY'\nReason: Worker failed to boot.\n")
+        .await;
     app.log(deployment, "::ec step start failed 1\n").await;
     let (row, _) = app.ids("shop1").await;
     let failure = Failure { step: Some(Step::Start), message: "Start the services failed.".to_owned() };
