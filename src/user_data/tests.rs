@@ -386,8 +386,18 @@ fn what_is_installed_and_repaired() {
         let program = if name.ends_with(".py") { outdent(&slim(program)) } else { program.to_owned() };
         std::fs::write(here.path().join(name), program).unwrap();
     }
-    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/src/user_data/install_test.py");
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/programs/install.py");
     let output =
         Command::new("python3").args(["-IS", tests]).arg(here.path()).output().expect("python3 runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_check_of_a_site_sees_what_a_visitor_sees() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let ran = Command::new("python3")
+        .args([root.join("tests/programs/health.py"), root.join("user_data/health.py")])
+        .output()
+        .expect("python3 runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }

@@ -119,7 +119,7 @@ async fn a_command_runs_once_as_a_list_of_words_and_by_no_shell() {
         late.starts_with("exit 124\nsleeping\n") && late.contains("took longer than 2 seconds"),
         "{late}"
     );
-    assert_eq!(site.exec(&id, &["pgrep", "-f", "greet sleep"]).await, "");
+    assert_eq!(site.exec(&id, &["pgrep", "-f", "gree[t] sleep"]).await, "");
 
     // While a deployment holds the machine, a command is refused there too.
     let held = "cd / && exec 9>/var/lib/ec-deployer/lock && flock 9 && sleep 6";

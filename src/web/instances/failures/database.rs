@@ -62,6 +62,34 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         patterns: &[
+            r"The image has no (PostgreSQL|MariaDB): bake a new",
+            r"(PostgreSQL|MariaDB) does not start: see",
+            r"The (database server) of this machine is not ready",
+        ],
+        level: Level::Particular,
+        words: |found, context| {
+            Words::new(
+                format!("The machine could not start its {}.", first(found)),
+                format!(
+                    "{} If it stays, an admin of this site should bake a new golden image; the instance is then to be terminated and deployed again. SQLite in its place (page Edit) needs no server.",
+                    context.again()
+                ),
+            )
+            .on(Page::Edit)
+        },
+    },
+    Row {
+        patterns: &[r"could not be (copied before migrate): (.+)"],
+        level: Level::Particular,
+        words: |found, context| {
+            Words::new(
+                format!("The database could not be copied before it is migrated: {}", quoted(&found[2])),
+                format!("see whether the database is whole and the disk has room, then {}", context.again()),
+            )
+        },
+    },
+    Row {
+        patterns: &[
             r"ServerSelectionTimeoutError",
             r"pymongo\.errors\.(?:ConfigurationError|OperationFailure|AutoReconnect)",
         ],

@@ -198,6 +198,41 @@ pub(super) const ROWS: &[Row] = &[
         },
     },
     Row {
+        patterns: &[r"This release of Django needs Python (.+?), and this machine has ([0-9]+\.[0-9]+)"],
+        level: Level::Particular,
+        words: |found, context| {
+            Words::new(
+                format!(
+                    "The project's Django needs Python {}, which could not be had: the machine has {}.",
+                    code_of(&found[1]),
+                    code_of(&found[2])
+                ),
+                format!(
+                    "name a Django that runs on that Python in {}, or wait a minute and {}",
+                    context.requirements(),
+                    context.again()
+                ),
+            )
+        },
+    },
+    Row {
+        patterns: &[
+            r"(\S+ is outside the repository)\.",
+            r"(\S+ is larger than \d+ MB: that is no requirements file)",
+            r"A requirements file cannot be read: (.+)",
+        ],
+        level: Level::Particular,
+        words: |found, context| {
+            Words::new(
+                format!(
+                    "The list of packages cannot be used: {}.",
+                    quoted(first(found).trim_end_matches('.'))
+                ),
+                format!("correct {}, {}", context.requirements(), context.push()),
+            )
+        },
+    },
+    Row {
         patterns: &[r"Hash mismatch for [`']?([\w.=-]+)", r"THESE PACKAGES DO NOT MATCH THE HASHES"],
         level: Level::Particular,
         words: |found, context| {

@@ -6,7 +6,7 @@ use crate::domain::Step;
 pub(super) const ROWS: &[Row] = &[
     Row {
         patterns: &[
-            r"No space left on device|Errno 28\b|[Dd]isk quota exceeded|[Dd]isk full|database or disk is full",
+            r"No space left on device|Errno 28\b|[Dd]isk quota exceeded|[Dd]isk (?:is )?full|database or disk is full",
         ],
         level: Level::Particular,
         words: |_, _| {
@@ -21,7 +21,7 @@ pub(super) const ROWS: &[Row] = &[
             r"^\s*MemoryError\b",
             r"Cannot allocate memory|Errno 12\b|std::bad_alloc",
             r"fatal error: Killed signal terminated program",
-            r"Perhaps out of memory\?",
+            r"Perhaps out of memory\?|machine ran out of memory",
             r"^\s*Killed\s*$",
             r"(?:signal|SIGNAL):? (?:9|SIGKILL)\b|exit status:? 137|exit code:? (?:137|-9)\b|died with <Signals\.SIGKILL",
         ],

@@ -25,10 +25,7 @@ pub(super) const ROWS: &[Row] = &[
         words: |_, context| {
             Words::new(
                 "The commit that was looked at is not in the repository any more: it was pushed over.",
-                context
-                    .again()
-                    .replace("choose", "choose once more")
-                    .replace("deploy again", "deploy again, which looks anew"),
+                format!("{} That takes the newest commit of the branch.", context.again()),
             )
         },
     },
@@ -67,12 +64,12 @@ pub(super) const ROWS: &[Row] = &[
         patterns: &[r"[Ff]ile name too long|invalid path '([^']+)'|unable to create file (\S+)"],
         level: Level::Particular,
         words: |found, context| {
+            let named = match first(found) {
+                "" => String::new(),
+                name => format!(": {}", quoted(name)),
+            };
             Words::new(
-                format!(
-                    "A file of the repository has a name that cannot be written on Linux {}",
-                    quoted(first(found))
-                )
-                .replace(" ``", "."),
+                format!("A file of the repository has a name that cannot be written on Linux{named}."),
                 format!("give it a shorter, plain name, {}", context.push()),
             )
         },

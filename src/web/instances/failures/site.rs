@@ -172,6 +172,11 @@ pub(super) const ROWS: &[Row] = &[
 
 pub(super) const SYMPTOMS: &[Row] = &[
     Row {
+        patterns: &[r"The project does not load", r"The project's URLs do not load"],
+        level: Level::Symptom,
+        words: |_, context| Words::new("The project does not load.", read_lines(context)),
+    },
+    Row {
         patterns: &[
             r"Worker failed to boot",
             r"Worker \(pid:\d+\) (?:exited with code 3|was sent SIGKILL)",

@@ -1,4 +1,4 @@
-"""Tests of what a machine installs, away from a machine: `install_test.py DIRECTORY`, with the programs in it.
+"""Tests of what a machine installs, away from a machine: `install.py DIRECTORY`, with the programs in it.
 
 uv is a program of the tests' own that plays scenes: each call must have the words of the next one.
 """
