@@ -24,6 +24,11 @@ class Storage(_own()):
 
     manifest_strict = False
 
+    def stored_name(self, name):
+        stored = super().stored_name(name)
+        # Of what came into the directory otherwise, no copy by that name was made.
+        return stored if not isinstance(self, StaticFilesStorage) or self.exists(stored) else name
+
     def hashed_name(self, name, content=None, filename=None):
         try:
             return super().hashed_name(name, content, filename)

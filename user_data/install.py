@@ -10,15 +10,16 @@ import glob
 import json
 import os
 import re
-import selectors
 import shutil
 import subprocess
 import sys
 import time
+from copy import copy
 
 LIB = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(LIB)
 
+from command import FREE, Full, as_app, put, read, say, value
 from loading import cure
 from repair import DJANGO, NETWORK, Wish
 from sources import Sources, name_of, normal
@@ -28,82 +29,8 @@ SYSTEM = "/usr/bin/python3"
 DAYS = 7  # Until what a project does not pin is looked for anew, security releases among it.
 MINUTES, TRIES = 15, 30  # Most that an installation takes, with all its repairs.
 LOADING_MINUTES, LOADINGS = 8, 7  # Most that the repairs after it take.
-FREE = 500 << 20  # Bytes that an installation leaves on the disk.
-HEAD, TAIL = 128 << 10, 256 << 10  # Bytes of a command's output that are looked at.
+TOLD = 4000  # Characters of an error that are told again.
 SERIES = re.compile(r"\d+\.\d+$")
-
-
-# The disk is full.
-class Full(Exception):
-    pass
-
-
-def value(name):
-    return os.environ.get("EC_" + name, "")
-
-
-def say(text):
-    print(text, flush=True)
-
-
-def put(path, text):
-    """Writes a file whole or not at all."""
-    with open(path + ".new", "w") as file:
-        file.write(text)
-    os.rename(path + ".new", path)
-
-
-def read(path):
-    try:
-        with open(path) as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
-
-
-def free():
-    found = os.statvfs(APP)
-    return found.f_bavail * found.f_frsize
-
-
-def as_app(seconds, *command, where="/", show=True, release=None):
-    """Runs a command as the user app and gives its code and its output, which is shown as it comes."""
-    of = ["--release", release] if release else []
-    seconds = max(1, int(seconds))
-    started = time.monotonic()
-    process = subprocess.Popen(
-        ["timeout", "-k", "10", str(seconds), SYSTEM, "-IS", LIB + "/run.py", *of, *command],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=where,
-    )
-    head, tail, full = b"", b"", False
-    waiting = selectors.DefaultSelector()
-    waiting.register(process.stdout, selectors.EVENT_READ)
-    while True:
-        piece = b""
-        if waiting.select(0.5):
-            piece = os.read(process.stdout.fileno(), 65536)
-            if not piece:
-                break
-        elif process.poll() is not None:
-            break  # Something that was left behind holds the pipe.
-        if show:
-            sys.stdout.buffer.write(piece)
-            sys.stdout.buffer.flush()
-        room = HEAD - len(head)
-        head, tail = head + piece[:room], (tail + piece[room:])[-TAIL:] if len(piece) > room else tail
-        if not full and free() < FREE:
-            full = True
-            process.terminate()
-    code = process.wait()
-    text = (head + tail).decode("utf-8", "replace")
-    if full or "No space left on device" in text:
-        raise Full()
-    if code in (124, 137) and time.monotonic() - started >= seconds:
-        say("It took longer than %d seconds." % seconds)
-    elif code in (137, -9):
-        say("The machine ran out of memory: the system killed what was running.")
-        text += "\nKilled"
-    return code, text
 
 
 class Release:
@@ -390,6 +317,8 @@ class Release:
                 break
             seen.add(step)
             if not self.repair(wish, *step):
+                # What was printed meanwhile is not why.
+                say("\n" + text.strip()[-TOLD:])
                 break
             changed = True
         if not changed:
@@ -418,9 +347,12 @@ class Release:
 
     def repair(self, wish, kind, what, why):
         """One change to what is installed, told; whether it went well."""
-        say("The project does not load: %s." % (what + " " + why if kind == "broken" else why))
+        whose = {"broken": what, "another": name_of(what)}.get(kind, "")
+        say("The project does not load: %s." % ("%s %s" % (whose, why)).strip())
         if kind == "old":
             return self.settled_otherwise(wish) or self.of_its_time(wish)
+        if kind == "another":
+            return self.another(wish, what, why)
         if not self.own_environment(wish):
             return False
         if kind == "broken":
@@ -451,19 +383,42 @@ class Release:
 
     def of_its_time(self, wish):
         """All as of the commit's date, where that is another set at all."""
-        before = self.installed()
         if not value("COMMITTED") or wish.before:
             return False
-        reasons, overrides, wheels = dict(wish.reasons), dict(wish.overrides), list(wish.wheels)
+        return self.otherwise(wish, lambda: self.as_of_the_commit(wish))
+
+    def another(self, wish, what, why):
+        """Another release of a package, and of the rest what goes with it."""
+        name = name_of(what)
+        pinned = re.search("==", wish.direct(name) or "")
+        if pinned and not what.startswith(name + ">="):
+            # The project says which release it was written for.
+            return False
+        shown = ("%s %s" % (name, self.installed().get(name, ""))).strip()
+
+        def change():
+            wish.reasons[name] = ["replaced", shown, why, name]
+            if pinned:
+                wish.overrides[name] = wish.named(name) + what[len(name):]
+            else:
+                wish.constraints.append(what)
+            return self.install(wish)
+
+        return self.otherwise(wish, change)
+
+    def otherwise(self, wish, change):
+        """Installs afresh by a change of the wish, which gives a code; where that is no other set, all is put back."""
+        before, kept = self.installed(), {name: copy(value) for name, value in vars(wish).items()}
         self.environment()
         self.basics()
-        if self.as_of_the_commit(wish) == 0 and self.installed() != before:
+        if change() == 0 and self.installed() != before:
             return True
         say("That is no other set of packages, or it does not go.")
-        wish.before, wish.reasons, wish.overrides, wish.wheels = None, reasons, overrides, wheels
+        vars(wish).update(kept)
         self.environment()
         self.basics()
-        return False if self.try_wish(wish)[0] else False
+        self.try_wish(wish)
+        return False
 
 
 def main(verb):

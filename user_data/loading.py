@@ -15,6 +15,19 @@ NAME = re.compile(r"cannot import name '?(\w+)'? from (?:partially initialized m
 GONE = {"asynchat", "asyncore", "cgi", "distutils", "imp", "pipes", "smtpd", "telnetlib"}
 # A program of another Python's: it builds, and it does not load.
 BINARY = re.compile(r"undefined symbol|initialization of \w+ (?:raised|failed)|[^\s']+\.so: ")
+# What Django took away, and the first series without it. <https://docs.djangoproject.com/en/dev/internals/deprecation/>
+TAKEN_AWAY = (
+    ("3", r"No module named '(django\.utils\.(?:six|lru_cache)|django\.contrib\.staticfiles\.templatetags)"),
+    ("3", r"cannot import name '(six|lru_cache|python_2_unicode_compatible|render_to_response|available_attrs|curry)' from 'django\.(?:utils|shortcuts)"),
+    ("4", r"cannot import name '(url)' from 'django\.conf\.urls'|cannot import name '(u(?:n|p|np)?gettext\w*)' from 'django\."),
+    ("4", r"cannot import name '(force_text|smart_text|urlquote\w*|urlunquote\w*|is_safe_url|NullBooleanField)' from 'django\."),
+    ("4", r"unexpected keyword argument '(providing_args)'"),
+    ("5", r"cannot import name '(utc)' from 'django\.utils\.timezone'"),
+    ("5.1", r"cannot import name '(get_storage_class)' from 'django\.|invalid attribute\(s\): (index_together)"),
+    ("6", r"CheckConstraint.*unexpected keyword argument '(check)'"),
+)
+# The oldest Django that runs on the Pythons since 3.10, and is nearest to those before it.
+OLDEST = (2, 2)
 # Errors that code has with packages of another time than its own.
 OF_ANOTHER_TIME = ("ImportError", "ModuleNotFoundError", "AttributeError", "TypeError", "SyntaxError", "NameError")
 LAST = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Configured|Interrupt|Warning|Exit))\b:?(.*)", re.M)
@@ -40,9 +53,30 @@ def owner(venv, module):
     return None
 
 
+def django(venv):
+    """Django's version in the environment and that of its Python, as numbers."""
+    found = glob.glob(venv + "/lib/python3*/site-packages/[Dd]jango-*.dist-info")
+    return [tuple(int(part) for part in re.findall(r"\d+", re.search(pattern, found[0])[1])[:2])
+            for pattern in (r"-([\d.]+)[^/]*$", r"/python([\d.]+)/")] if found else None
+
+
+def other_django(text, venv):
+    """The release of Django that a project needs in place of its own choice, where what it says tells; or None."""
+    version, python = django(venv) or ((0,), (0,))
+    for before, pattern in TAKEN_AWAY:
+        found = re.search(pattern, text)
+        if found and version >= tuple(int(part) for part in before.split(".")):
+            what = next(group for group in found.groups() if group)
+            return "another", "django<" + before, "does not have %s any more, which the project uses" % what.split(".")[-1]
+    last = (FRAME.findall(text) or [""])[-1]
+    if (0,) < version < OLDEST and python >= (3, 10) and "/site-packages/django/" in last:
+        return "another", "django>=2.2,<2.3", "does not run on Python %d.%d" % python
+    return None
+
+
 def cure(text, venv, sources):
-    """What to change: `missing` and a requirement, `broken` and a distribution, or `old` and nothing, with the reason as
-    a part of a sentence; None where no package is the cause."""
+    """What to change: `missing` or `another` and a requirement, `broken` and a distribution, or `old` and nothing, with the
+    reason as a part of a sentence; None where no package is the cause."""
     if "Pillow is not installed" in text:
         return "missing", sources.known["PIL"], "its image fields need it"
     frames = FRAME.findall(text)
@@ -53,6 +87,9 @@ def cure(text, venv, sources):
         name = owner(venv, places[0]) if places else None
         if name:
             return "broken", name, "was built here and does not load"
+    other = other_django(text, venv)
+    if other:
+        return other
     missing = MISSING.findall(text)
     if missing:
         module, rest = missing[-1]

@@ -66,9 +66,24 @@ clone() {
   fi
   "${git[@]}" --no-pager log -1 --format='%h %s'
   mark "commit $EC_COMMIT"
+  spell_directories
   if [[ -f $RELEASE/repo/.gitmodules ]]; then
     echo "Warning: the repository has submodules; they are not fetched."
   fi
+}
+
+# Django looks for some directories by their names. Where their author's computer takes capitals for small letters, they
+# may be spelt otherwise, which nobody there notices.
+spell_directories() {
+  local directory name
+  while IFS= read -r -d '' directory; do
+    name=${directory##*/}
+    if [[ ! -e ${directory%/*}/${name,,} ]]; then
+      as_app 20 ln -s -- "$name" "${directory%/*}/${name,,}"
+      tell repaired "The directory ${directory#"$RELEASE/repo/"} is found as ${name,,} too, which Django looks for."
+    fi
+  done < <(as_app 30 find "$RELEASE/repo" -maxdepth 6 -type d -not -path '*/node_modules/*' \
+    \( -iname templates -o -iname static \) -name '*[A-Z]*' -print0 | head -z -n 20)
 }
 
 # Loads the settings, brings about the databases that they name, and then loads all of the project.

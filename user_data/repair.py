@@ -62,7 +62,7 @@ class Wish:
         self.__dict__.update(saved or {})
 
     def saved(self):
-        kept = ("lines", "extra", "excludes", "wheels", "build", "overrides", "reasons", "before")
+        kept = ("lines", "constraints", "extra", "excludes", "wheels", "build", "overrides", "reasons", "before")
         return {name: getattr(self, name) for name in kept}
 
     def changed(self):

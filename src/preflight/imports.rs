@@ -152,7 +152,9 @@ impl Reader<'_> {
                     self.need(module, path);
                 } else if let Some(app) = self.own(text) {
                     self.app(&app);
-                } else if (listed && !is_variable(text)) || is_class(text) {
+                } else if (listed && !is_variable(text) && (name != "TEMPLATES" || text.contains('.')))
+                    || is_class(text)
+                {
                     self.need(text, path);
                 }
             }
@@ -350,6 +352,7 @@ mod tests {
     #[case("MIDDLEWARE = ['whitenoise.middleware.WhiteNoiseMiddleware']", &["whitenoise.middleware.WhiteNoiseMiddleware"])]
     #[case("CACHES = {'default': {'BACKEND': 'django_redis.cache.RedisCache'}}", &["django_redis.cache.RedisCache"])]
     #[case("CACHES = {'default': {'BACKEND': 'django.core.cache.backends.redis.RedisCache'}}", &["redis"])]
+    #[case("TEMPLATES = [{'DIRS': [j(B, 'templates')], 'OPTIONS': {'context_processors': ['constance.context_processors.config']}}]", &["constance.context_processors.config"])]
     #[case("EMAIL_HOST = 'smtp.gmail.com'\nDB = 'db.sqlite3'\nX = 'en.US'\nY = 'DEFAULT'", &[])]
     #[case("INSTALLED_APPS = [os.environ['EXTRA_APP']]", &[])]
     #[case("import os, sys\nfrom decouple import config", &["decouple.config"])]

@@ -35,7 +35,7 @@ const PROVISION: &str = concat!(
 const FETCH: &str = include_str!("../../user_data/userdata_fetch.sh");
 
 /// The programs of a machine.
-const PROGRAMS: [(&str, &str); 24] = [
+const PROGRAMS: [(&str, &str); 25] = [
     ("log.py", include_str!("../../user_data/log.py")),
     ("ship.py", include_str!("../../user_data/ship.py")),
     ("run.py", include_str!("../../user_data/run.py")),
@@ -46,6 +46,7 @@ const PROGRAMS: [(&str, &str); 24] = [
     ("sources.py", include_str!("../../user_data/sources.py")),
     ("repair.py", include_str!("../../user_data/repair.py")),
     ("loading.py", include_str!("../../user_data/loading.py")),
+    ("command.py", include_str!("../../user_data/command.py")),
     ("install.py", include_str!("../../user_data/install.py")),
     ("project.py", include_str!("../../user_data/project.py")),
     ("database.py", include_str!("../../user_data/database.py")),

@@ -15,6 +15,7 @@ import unittest
 PROGRAMS = sys.argv.pop()
 sys.path.append(PROGRAMS)
 
+import command
 import install
 from loading import cure
 from repair import Wish
@@ -211,6 +212,13 @@ class Loading(InDirectory):
         write(site + "/psycopg2_binary-2.8.6.dist-info/RECORD", "psycopg2/__init__.py,sha256=x,1\n")
         return cure(text, self.here + "/venv", sources)
 
+    def django(self, version):
+        site = self.here + "/venv/lib/python3.11/site-packages"
+        for name in os.listdir(site):
+            if name.startswith("django-"):
+                shutil.rmtree(site + "/" + name)
+        write(site + "/django-%s.dist-info/RECORD" % version, "")
+
     def missing(self, module):
         return self.cure("Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\nModuleNotFoundError: No module named '%s'\n" % module)
 
@@ -234,6 +242,15 @@ class Loading(InDirectory):
             frame % "/v/lib/python3.11/site-packages/jinja2/a.py" + "AttributeError: module 'collections' has no attribute 'Mapping'\n",
         ):
             self.assertEqual(self.cure(text)[0], "old", text)
+        # With what is known of Django, the release that still has it.
+        url = "ImportError: cannot import name 'url' from 'django.conf.urls' (/v/django/conf/urls/__init__.py)\n"
+        for version, wanted in (("5.2.19", ("another", "django<4")), ("4.0", ("another", "django<4")), ("3.2.25", ("old", ""))):
+            self.django(version)
+            self.assertEqual(self.cure(url)[:2], wanted, version)
+        gone = frame % "/v/lib/python3.11/site-packages/django/x.py" + "ImportError: cannot import name 'Iterator' from 'collections'\n"
+        for version, wanted in (("1.11.17", ("another", "django>=2.2,<2.3")), ("2.2.28", ("old", ""))):
+            self.django(version)
+            self.assertEqual(self.cure(gone)[:2], wanted, version)
         # The project's own mistakes, and what it is not told, are nobody's releases.
         for text in (
             frame % "/x/mysite/urls.py" + "ImportError: cannot import name 'missing' from 'own' (/x/mysite/own.py)\n",
@@ -268,9 +285,10 @@ class Machine(InDirectory):
         os.chmod(self.bin + "/uv", stat.S_IRWXU)
         self.site = self.app + "/environments/7/lib/python3.11/site-packages"
         install.APP, install.LIB = self.app, self.lib
+        command.APP, command.LIB = self.app, self.lib
         install.shutil.chown = lambda *_: None
         install.time.sleep = lambda seconds: None
-        install.free = lambda: 1 << 40
+        command.free = lambda: 1 << 40
         for name in [name for name in os.environ if name.startswith("EC_")]:
             del os.environ[name]
         os.environ.update(EC_DEPLOYMENT="7", EC_PROJECT="mysite", EC_BASICS_LIST="gunicorn==23.0.0", EC_DJANGO_LTS="Django>=5.2,<5.3")
@@ -364,7 +382,7 @@ class Machine(InDirectory):
         for scene in ({"code": 1, "says": "error: failed to write: No space left on device (os error 28)"},):
             code, _, _ = self.play("dependencies", [scene], DJANGO="5.2")
             self.assertIn("The disk is full", code)
-        install.free = lambda: 1
+        command.free = lambda: 1
         code, _, _ = self.play("dependencies", [{"says": "x"}], DJANGO="5.2")
         self.assertIn("The disk is full", code)
 

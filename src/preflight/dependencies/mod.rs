@@ -379,7 +379,8 @@ fn without_django(path: &str, packages: &[Package]) -> String {
 /// Packages whose names are but a letter from a well-known one: a misspelt name is often somebody else's package.
 fn misspelt(path: &str, packages: &[Package]) -> Vec<String> {
     let known: Vec<_> = distribution::all().map(normal).collect();
-    let stem = |name: &str| name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+    // Such names are called after one another: psycopg-binary and psycopg2-binary.
+    let stem = |name: &str| name.replace(|c: char| c.is_ascii_digit(), "");
     packages
         .iter()
         .take(SPELT)

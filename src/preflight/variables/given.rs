@@ -13,7 +13,8 @@ use crate::preflight::{
 const MOST: usize = 1000;
 
 /// Programs that read a `.env`, and give what stands there where nothing else does.
-const READERS: [&str; 6] = ["AutoConfig", "decouple", "dotenv", "load_dotenv", "read_env", "read_envfile"];
+const READERS: [&str; 7] =
+    ["AutoConfig", "decouple", "dotenv", "load_dotenv", "prettyconf", "read_env", "read_envfile"];
 
 /// The names that are given.
 pub(super) fn of<'a>(

@@ -51,7 +51,7 @@ pub(super) enum Cast {
 /// The names by which a project's files read variables.
 #[derive(Debug, Default)]
 pub(super) struct Helpers {
-    /// `config` of decouple.
+    /// `config` of decouple or prettyconf.
     config: HashSet<String>,
     /// Objects of django-environ or environs.
     env: HashSet<String>,
@@ -79,8 +79,8 @@ impl Helpers {
                 function = None;
             }
             match &line.tokens[..] {
-                [Token::Name(from), Token::Name(decouple), rest @ ..]
-                    if from == "from" && decouple == "decouple" =>
+                [Token::Name(from), Token::Name(module), rest @ ..]
+                    if from == "from" && matches!(module.as_str(), "decouple" | "prettyconf") =>
                 {
                     helpers.config.extend(imported(rest, "config"));
                 }

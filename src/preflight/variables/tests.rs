@@ -85,7 +85,10 @@ fn plain_python(#[case] settings: &str, #[case] expected: &str) {
 fn decouple(#[case] settings: &str, #[case] expected: &str) {
     assert_eq!(names(&format!("{DECOUPLE}{settings}")), expected, "{settings}");
     let renamed = settings.replace("config(", "e(");
-    assert_eq!(names(&format!("from decouple import config as e\n{renamed}")), expected, "{renamed}");
+    for module in ["decouple", "prettyconf"] {
+        let settings = format!("from {module} import config as e\n{renamed}");
+        assert_eq!(names(&settings), expected, "{settings}");
+    }
 }
 
 #[rstest]

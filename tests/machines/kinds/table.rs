@@ -367,7 +367,7 @@ pub const OTHERS: [Kind; 9] = [
     live(
         "wheels",
         "a pin that does not build on the machine's Python",
-        &[Write("requirements.txt", "Django==5.2.8\nPyYAML==5.3.1\n")],
+        &[Write("requirements.txt", "Django==5.2.8\nPyYAML==5.4.1\n")],
         &["Repaired", "PyYAML"],
     ),
     Kind {

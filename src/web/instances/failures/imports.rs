@@ -114,7 +114,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         patterns: &[
-            r"cannot import name '(Mapping|MutableMapping|Sequence|Iterable|Callable|Hashable|OrderedDict)' from 'collections'",
+            r"cannot import name '(\w+)' from 'collections'",
             r"module 'collections' has no attribute '(\w+)'",
             r"module 'inspect' has no attribute '(getargspec|formatargspec)'",
             r"module 'asyncio' has no attribute '(coroutine)'",

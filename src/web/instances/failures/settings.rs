@@ -22,6 +22,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         patterns: &[
             r"decouple\.UndefinedValueError: (\w+) not found",
+            r"UnknownConfiguration: Configuration '(\w+)' not found",
             r"Set the (\w+) environment variable",
             r#"(?:EnvError|EnvValidationError): Environment variable "(\w+)" (?:not set|invalid)"#,
             r"^\s*KeyError: '([A-Z][A-Z0-9_]{2,})'",
