@@ -1,8 +1,18 @@
 #!/usr/bin/env bash
 # Every check and every test, those on real machines and in a real browser included. It installs what they
-# need, and ends with the counts and the ids of the machines that it booted.
+# need, and ends with the counts and the ids of the machines that it booted. With `--all` it deploys more kinds of
+# repositories than an hour and a half allow.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+case $* in
+'') ;;
+--all) export EC_TEST_ALL=1 ;;
+*)
+    echo "usage: ./scripts/test.sh [--all]" >&2
+    exit 2
+    ;;
+esac
 
 # Machines need root: where we are not, their test binary alone runs by sudo.
 as_root=()

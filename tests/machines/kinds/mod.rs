@@ -3,6 +3,7 @@
 //! Each is the shop of this folder with what is peculiar to its kind. `docs/real-projects.md` has the table.
 
 mod kind;
+mod more;
 mod table;
 
 use std::time::Instant;
@@ -26,24 +27,26 @@ const LONGEST: u64 = 400;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dependencies_are_found_read_inferred_and_repaired() {
-    all_come_up("kinds-a", &table::DEPENDENCIES).await;
+    all_come_up("kinds-a", &table::DEPENDENCIES, &more::DEPENDENCIES).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_every_kind_are_found_and_let_visitors_in() {
-    all_come_up("kinds-b", &table::SETTINGS_KINDS).await;
+    all_come_up("kinds-b", &table::SETTINGS_KINDS, &more::MADE_BY_OTHERS).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn databases_old_pins_and_pages_come_up_or_say_why_not() {
-    all_come_up("kinds-c", &table::OTHERS).await;
+    all_come_up("kinds-c", &table::OTHERS, &more::OLD).await;
 }
 
-/// Deploys every kind and tells of all that did not come as it should.
-async fn all_come_up(site: &str, kinds: &[Kind]) {
+/// Deploys every kind, and `more` where all are wanted, and tells of all that did not come as it should.
+async fn all_come_up(site: &str, kinds: &[Kind], more: &[Kind]) {
+    let more = if std::env::var_os("EC_TEST_ALL").is_some() { more } else { &[] };
+    let kinds: Vec<_> = kinds.iter().chain(more).collect();
     let (site, mira) = Site::start(site).await;
     let (site, mira) = (&site, &mira);
-    let came = stream::iter(kinds)
+    let came = stream::iter(&kinds)
         .map(|kind| async move {
             let begin = Instant::now();
             let came = comes(site, mira, kind).await;

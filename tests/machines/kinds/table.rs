@@ -6,15 +6,15 @@ use super::kind::{
     Kind,
 };
 
-const SETTINGS: &str = "shop/config/settings.py";
+pub const SETTINGS: &str = "shop/config/settings.py";
 const HOSTS: &str = "ALLOWED_HOSTS = []";
-const APPS: &str = "    'catalog',\n]";
-const SQLITE: &str =
+pub const APPS: &str = "    'catalog',\n]";
+pub const SQLITE: &str =
     "        'ENGINE': 'django.db.backends.sqlite3',\n        'NAME': BASE_DIR / 'db.sqlite3',\n";
-const DJANGO: Edit = Write("requirements.txt", "Django==5.2.8\n");
+pub const DJANGO: Edit = Write("requirements.txt", "Django==5.2.8\n");
 
 /// A kind that is live with the two inputs and nothing else.
-const fn live(
+pub const fn live(
     name: &'static str,
     what: &'static str,
     edits: &'static [Edit],
@@ -323,7 +323,7 @@ pub const SETTINGS_KINDS: [Kind; 11] = [
     ),
 ];
 
-const POSTGRESQL: &str = "        'ENGINE': 'django.db.backends.postgresql',\n        'NAME': 'shop',\n        'USER': 'mira',\n        'PASSWORD': 'secret',\n        'HOST': 'db',\n        'PORT': '5432',\n        'OPTIONS': {'sslmode': 'require'},\n";
+pub const POSTGRESQL: &str = "        'ENGINE': 'django.db.backends.postgresql',\n        'NAME': 'shop',\n        'USER': 'mira',\n        'PASSWORD': 'secret',\n        'HOST': 'db',\n        'PORT': '5432',\n        'OPTIONS': {'sslmode': 'require'},\n";
 const MYSQL: &str = "        'ENGINE': 'django.db.backends.mysql',\n        'NAME': 'shop',\n        'USER': 'root',\n        'PASSWORD': 'root',\n        'HOST': 'localhost',\n        'PORT': '3306',\n";
 
 /// Databases, old pins, pages, and what cannot come up.
