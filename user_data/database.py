@@ -44,7 +44,13 @@ def seed(facts):
     pair = facts["SQLITE"].split("\t")
     for source, kept in zip(pair[::2], pair[1::2]):
         if not os.path.exists(kept) and os.path.isfile(source) and os.path.getsize(source):
-            copy(source, kept)
+            try:
+                copy(source, kept)
+            except sqlite3.DatabaseError:
+                os.remove(kept)
+                print("warning The repository's %s is no SQLite database, perhaps only Git LFS's word for one: the project "
+                      "starts with an empty one." % os.path.basename(source))
+                continue
             print("Took %s of the repository as the first database." % os.path.basename(source))
     media = SHARED + "/media"
     own = facts["OWN_MEDIA"]

@@ -41,6 +41,10 @@ def _load():
     return importlib.import_module(os.environ["EC_SETTINGS"])
 
 
+# Some projects import from the repository's root as well. Scripts that lie there are often called as Python's own modules
+# are, and come last.
+if _release + "/repo" not in sys.path:
+    sys.path.append(_release + "/repo")
 _project = _load()
 os.environ["DJANGO_SETTINGS_MODULE"] = __name__
 _own = {name: getattr(_project, name) for name in dir(_project) if name.isupper()}
@@ -145,7 +149,7 @@ for _name in ("MIDDLEWARE", "MIDDLEWARE_CLASSES"):
 
 # Without DEBUG and without a word of the project, the reason of an error page would be told to nobody.
 if _own.get("LOGGING"):
-    LOGGING = ec_services.logging(_own["LOGGING"])
+    LOGGING = ec_services.logging(_own["LOGGING"], _own.get("LOGGING_CONFIG", ""))
 else:
     LOGGING = {
         "version": 1,
@@ -155,6 +159,10 @@ else:
     }
 if _own.get("CACHES"):
     CACHES = ec_services.caches(_own["CACHES"])
+    if CACHES != _own["CACHES"]:
+        # Its checks refuse caches in files, which count well enough.
+        SILENCED_SYSTEM_CHECKS = [
+            *as_list(_own.get("SILENCED_SYSTEM_CHECKS")), "django_ratelimit.E003", "django_ratelimit.W001"]
 
 # A key that is in a public repository is no secret; startproject marks its own so.
 if not _own.get("SECRET_KEY") or str(_own["SECRET_KEY"]).startswith("django-insecure-"):

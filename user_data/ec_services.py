@@ -65,8 +65,19 @@ def caches(own):
     return found
 
 
-def logging(own):
-    """The project's logging; a file that cannot be written gives way to what gunicorn logs."""
+def _shows_errors(own, handlers):
+    """Whether an error of a page comes to a stream, by the handlers of those whom Django tells."""
+    loggers = own.get("loggers") or {}
+    told = [loggers.get("django.request"), loggers.get("django"), own.get("root"), loggers.get("")]
+    named = [handlers.get(name) for entry in told if entry for name in entry.get("handlers") or ()]
+    return any("StreamHandler" in str(entry.get("class")) and not entry.get("filters") for entry in named if entry)
+
+
+def logging(own, configured=""):
+    """The project's logging; a file that cannot be written gives way to what gunicorn logs, where the reason of an error
+    page is always told: by Django's default it goes to the project's admins alone."""
+    if not isinstance(own, dict) or configured is None or own.get("incremental"):
+        return own
     handlers = dict(own.get("handlers") or {})
     for name, handler in handlers.items():
         file = handler.get("filename") if isinstance(handler, dict) else None
@@ -80,7 +91,13 @@ def logging(own):
             handlers[name] = dict(kept, **{"class": "logging.StreamHandler"})
             note("warning", "The log handler %s cannot write to %s (%s): it writes to the project's log."
                  % (name, file, error.strerror))
-    return dict(own, handlers=handlers)
+    if _shows_errors(own, handlers):
+        return dict(own, handlers=handlers)
+    handlers["ec_errors"] = {"class": "logging.StreamHandler", "level": "ERROR"}
+    loggers = dict(own.get("loggers") or {})
+    request = dict(loggers.get("django.request") or {"level": "ERROR"})
+    request["handlers"] = [*(request.get("handlers") or []), "ec_errors"]
+    return dict(own, handlers=handlers, loggers=dict(loggers, **{"django.request": request}))
 
 
 def _has_keys(own, options):

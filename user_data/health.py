@@ -70,12 +70,21 @@ class Page:
         if self.kind != "text/html":
             return [], []
         parser = Links()
-        parser.feed(self.text())
-        base = urljoin(address(self.path), parser.base)
+        try:
+            parser.feed(self.text())
+        except AssertionError:
+            pass  # Markup that no browser minds; what came before it counts.
         return tuple(
-            sorted({path_of(urljoin(base, url)) for url in urls} - {None})[:MOST]
+            sorted({self.path_in(parser.base, url) for url in urls} - {None, self.path})[:MOST]
             for urls in (parser.styles, parser.scripts)
         )
+
+    def path_in(self, base, url):
+        """The path that a link of the page leads to; None where that is nowhere, or another host's."""
+        try:
+            return path_of(urljoin(urljoin(address(self.path), base), url))
+        except ValueError:
+            return None
 
     def refuse_errors(self):
         """Raises where the page is one that no visitor should see."""

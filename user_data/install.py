@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from copy import copy
+from copy import deepcopy
 
 LIB = os.path.dirname(os.path.abspath(__file__))
 sys.path.append(LIB)
@@ -120,7 +120,9 @@ class Release:
         found = glob.glob(self.environments + "/*.made")
         for path in sorted(found, key=lambda path: -int(os.path.basename(path)[:-5])):
             if time.time() - os.path.getmtime(path) < DAYS * 86400 and os.path.exists(path[:-5] + "/bin/python"):
-                yield path[:-5], json.loads(read(path))
+                made = json.loads(read(path))
+                if not made.get("broken"):
+                    yield path[:-5], made
 
     def like_this(self, made_of):
         if re.search(r"^(?!\s*(?:$|#|--hash=|[A-Za-z0-9][^/@]*$))", "\n".join(made_of), re.M):
@@ -263,13 +265,13 @@ class Release:
                 refused[1].rstrip(","), self.series(),
                 " Python %s could not be downloaded." % " or ".join(wish) if wish else ""))
 
-    def finished(self, wish, made_of):
-        """Tells what was repaired and remembers the environment."""
+    def finished(self, wish, made_of, broken=False):
+        """Tells what was repaired and remembers the environment; a broken one is nobody else's."""
         installed = self.installed()
         for sentence in wish.sentences(installed):
             self.tell("repaired", sentence)
         say("%d packages: %s" % (len(installed), ", ".join("%s %s" % pair for pair in sorted(installed.items()))))
-        known = {"of": made_of, "wish": wish.saved(), "told": self.told}
+        known = {"of": made_of, "wish": wish.saved(), "told": self.told, "broken": broken}
         put("%s/%s.made" % (self.environments, self.number), json.dumps(known))
 
     # The steps
@@ -323,10 +325,7 @@ class Release:
             changed = True
         if not changed:
             sys.exit(1)
-        self.finished(wish, made_of)
-        if code:
-            # What did not help is nobody else's.
-            os.remove("%s/%s.made" % (self.environments, self.number))
+        self.finished(wish, made_of, broken=code != 0)
 
     def driver(self, server, *packages):
         """Brings what speaks to a database server, where nothing that the project asks for does."""
@@ -349,14 +348,16 @@ class Release:
         """One change to what is installed, told; whether it went well."""
         whose = {"broken": what, "another": name_of(what)}.get(kind, "")
         say("The project does not load: %s." % ("%s %s" % (whose, why)).strip())
-        if kind == "old":
-            return self.settled_otherwise(wish) or self.of_its_time(wish)
-        if kind == "another":
-            return self.another(wish, what, why)
+        if kind in ("old", "another"):
+            return kind == "another" and self.another(wish, what, why) or self.settled_otherwise(wish) or self.of_its_time(wish)
         if not self.own_environment(wish):
             return False
         if kind == "broken":
             changed = wish.newer(what, self.installed().get(what, ""), why)
+            if what in wish.excludes:
+                # Both have the same files: what is installed would take the other's with it.
+                self.environment()
+                self.basics()
             while changed and self.left() > 30:
                 code, text = self.try_wish(wish)
                 if code == 0:
@@ -375,11 +376,9 @@ class Release:
 
     def settled_otherwise(self, wish):
         """The other way to settle a conflict, where there was one."""
-        if not wish.settle_otherwise():
+        if not any(reason[0] == "settled" for reason in wish.reasons.values()):
             return False
-        self.environment()
-        self.basics()
-        return self.try_wish(wish)[0] == 0
+        return self.otherwise(wish, lambda: 0 if wish.settle_otherwise() and self.try_wish(wish)[0] == 0 else 1)
 
     def of_its_time(self, wish):
         """All as of the commit's date, where that is another set at all."""
@@ -390,15 +389,15 @@ class Release:
     def another(self, wish, what, why):
         """Another release of a package, and of the rest what goes with it."""
         name = name_of(what)
-        pinned = re.search("==", wish.direct(name) or "")
-        if pinned and not what.startswith(name + ">="):
+        asked, newer = wish.direct(name) or "", what.startswith(name + ">=")
+        if "==" in asked and not newer:
             # The project says which release it was written for.
             return False
         shown = ("%s %s" % (name, self.installed().get(name, ""))).strip()
 
         def change():
             wish.reasons[name] = ["replaced", shown, why, name]
-            if pinned:
+            if newer and re.search("[<=~]", asked):
                 wish.overrides[name] = wish.named(name) + what[len(name):]
             else:
                 wish.constraints.append(what)
@@ -408,17 +407,30 @@ class Release:
 
     def otherwise(self, wish, change):
         """Installs afresh by a change of the wish, which gives a code; where that is no other set, all is put back."""
-        before, kept = self.installed(), {name: copy(value) for name, value in vars(wish).items()}
-        self.environment()
-        self.basics()
-        if change() == 0 and self.installed() != before:
-            return True
-        say("That is no other set of packages, or it does not go.")
-        vars(wish).update(kept)
-        self.environment()
-        self.basics()
-        self.try_wish(wish)
-        return False
+        before, kept = self.installed(), {name: deepcopy(value) for name, value in vars(wish).items() if name != "sources"}
+        old, made, own = self.venv(), read(self.venv() + ".made"), self.is_own()
+        aside = "%s/%s.aside" % (self.environments, self.number)
+        shutil.rmtree(aside, ignore_errors=True)
+        if own:
+            # What is in it finds itself by the path that it comes back to.
+            os.rename(old, aside)
+        try:
+            self.environment()
+            self.basics()
+            if change() == 0 and self.installed() != before:
+                return True
+            say("That is no other set of packages, or it does not go.")
+            vars(wish).update(kept)
+            if own:
+                shutil.rmtree(old)
+                os.rename(aside, old)
+                put(old + ".made", made)
+            else:
+                shutil.rmtree(self.venv())
+                self.serve_from(old)
+            return False
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
 
 
 def main(verb):

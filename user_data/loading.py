@@ -5,7 +5,8 @@ import os
 import re
 import sys
 
-from sources import normal
+from repair import HEADLESS
+from sources import normal, text_of
 
 MISSING = re.compile(r"No module named '?([A-Za-z_]\w*)((?:\.\w+)*)'?")
 FRAME = re.compile(r'^\s*File "([^"]+)", line \d+', re.M)
@@ -28,6 +29,8 @@ TAKEN_AWAY = (
 )
 # The oldest Django that runs on the Pythons since 3.10, and is nearest to those before it.
 OLDEST = (2, 2)
+# A library of the system's that is not here: no release of a package brings it.
+LIBRARY = re.compile(r"\.so[.\d]*: cannot open shared object|cannot load library|failed to find libmagic")
 # Errors that code has with packages of another time than its own.
 OF_ANOTHER_TIME = ("ImportError", "ModuleNotFoundError", "AttributeError", "TypeError", "SyntaxError", "NameError")
 LAST = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Configured|Interrupt|Warning|Exit))\b:?(.*)", re.M)
@@ -44,12 +47,9 @@ def brought(venv, module):
 def owner(venv, module):
     """The distribution that brought a top-level module, or None."""
     for record in glob.glob(venv + "/lib/python3*/site-packages/*.dist-info/RECORD"):
-        # The environment is the app user's: no link is followed out of it.
-        if os.path.islink(record):
-            continue
-        with open(record, encoding="utf-8", errors="replace") as file:
-            if any(re.match(re.escape(module) + r"(?:/|\.)", line) for line in file):
-                return normal(os.path.basename(os.path.dirname(record)).partition("-")[0])
+        # The environment is the app user's: no link is followed out of it, and nothing is waited for.
+        if re.search(r"^%s(?:/|\.)" % re.escape(module), text_of(record), re.M):
+            return normal(os.path.basename(os.path.dirname(record)).partition("-")[0])
     return None
 
 
@@ -63,13 +63,16 @@ def django(venv):
 def other_django(text, venv):
     """The release of Django that a project needs in place of its own choice, where what it says tells; or None."""
     version, python = django(venv) or ((0,), (0,))
+    packaged = "/site-packages/" in (FRAME.findall(text) or [""])[-1]
     for before, pattern in TAKEN_AWAY:
         found = re.search(pattern, text)
         if found and version >= tuple(int(part) for part in before.split(".")):
             what = next(group for group in found.groups() if group)
-            return "another", "django<" + before, "does not have %s any more, which the project uses" % what.split(".")[-1]
-    last = (FRAME.findall(text) or [""])[-1]
-    if (0,) < version < OLDEST and python >= (3, 10) and "/site-packages/django/" in last:
+            return "another", "django<" + before, "does not have %s any more, which %s" % (
+                what.split(".")[-1], "a package of the project's uses" if packaged else "the project uses")
+    frame = (FRAME.findall(text) or [""])[-1]
+    wrong = (LAST.findall(text) or [("", "")])[-1][0] in OF_ANOTHER_TIME
+    if wrong and (0,) < version < OLDEST and python >= (3, 10) and "/site-packages/django/" in frame:
         return "another", "django>=2.2,<2.3", "does not run on Python %d.%d" % python
     return None
 
@@ -90,6 +93,9 @@ def cure(text, venv, sources):
     other = other_django(text, venv)
     if other:
         return other
+    if LIBRARY.search(text):
+        drawing = owner(venv, "cv2") if "libGL.so" in text else None
+        return ("broken", drawing, "draws windows, and there is no screen") if drawing in HEADLESS else None
     missing = MISSING.findall(text)
     if missing:
         module, rest = missing[-1]

@@ -18,7 +18,8 @@ from ast import literal_eval
 from ec_notes import note
 
 LOADING = 120  # Seconds a project has to load.
-PAGES = 20  # Routes that are told to whoever looks for a page.
+PAGES = 20  # Routes that are told to whoever looks for a page, and as many of the admin.
+UNSOUND = 3  # What checks answer that found fault with a project that loads.
 
 
 def text_of(entry):
@@ -77,7 +78,8 @@ def pages():
     except Exception as error:
         # Settings without DEBUG may have URLs that do not load; that was said before.
         print("No pages were found: %s" % type(error).__name__)
-    return sorted(found, key=found.get)[:PAGES]
+    own = sorted((path for path in found if not found[path]), key=lambda path: path != "/")
+    return own[:PAGES] + [path for path in found if found[path]][:PAGES]
 
 
 def routes():
@@ -117,9 +119,9 @@ def routes_with_debug(settings):
 
 
 def needs_debug(plain, debug):
-    """Whether without DEBUG the page at `/` or most of the project's URLs are gone."""
-    if not plain:
-        return False
+    """Whether without DEBUG the URLs do not load, or the page at `/` or most of them are gone."""
+    if plain is None:
+        return True
     lost = debug[0] - plain[0]
     return (debug[1] and not plain[1]) or 2 * len(lost) > len(debug[0])
 
@@ -174,6 +176,7 @@ def write(target):
         "MEDIA_URL": settings.MEDIA_URL,
         "STATICFILES": int("django.contrib.staticfiles" in settings.INSTALLED_APPS),
         "ADMIN": int("django.contrib.admin" in settings.INSTALLED_APPS),
+        "AUTH": int("django.contrib.auth" in settings.INSTALLED_APPS),
         "DEBUG": "keep" if keep else "",
         "UNMIGRATED": ",".join(unmigrated()),
         "DATABASES": ",".join(
@@ -206,6 +209,45 @@ def words():
             word = b""
 
 
+def execute(command):
+    """Runs a management command in this process, and gives its code."""
+    import django
+    from django.core.management import BaseCommand, call_command, execute_from_command_line
+    from django.core.management.base import SystemCheckError
+    from django.db import Error
+
+    if command == ["check"]:
+        django.setup()
+        try:
+            call_command("check")
+        except (SystemCheckError, Error) as error:
+            print("%s: %s" % (type(error).__name__, error), file=sys.stderr)
+            return UNSOUND
+        return 0
+    if "--skip-checks" in command:
+        # Django 2 and earlier have no such option.
+        BaseCommand.check = lambda *_, **__: None
+        command = [word for word in command if word != "--skip-checks"]
+    execute_from_command_line(["manage.py", *command])
+    return 0
+
+
+def try_wsgi():
+    """Loads the project's WSGI entry in a copy of this process, which notes where that does not go."""
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    try:
+        answers.close()
+        signal.alarm(LOADING)
+        import ec_wsgi  # noqa: F401
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        os._exit(0)
+
+
 def run(seconds, command, loaded):
     """Runs a command in a copy of this process, or, where that would have other settings, in one of its own."""
     child = os.fork()
@@ -227,11 +269,8 @@ def run(seconds, command, loaded):
         with open(os.devnull) as nothing:
             os.dup2(nothing.fileno(), 0)
         if not loaded:
-            os.execv(sys.executable, [sys.executable, "-m", "django", *command])
-        from django.core.management import execute_from_command_line
-
-        execute_from_command_line(["manage.py", *command])
-        code = 0
+            os.execv(sys.executable, [sys.executable, os.path.abspath(__file__), "--command", *command])
+        code = execute(command)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         if code != end.code and code:
@@ -309,6 +348,7 @@ def main(target):
         importlib.invalidate_caches()
         importlib.import_module("ec_databases").fit_drivers(settings.EC_DATABASES.servers)
     django.setup()
+    try_wsgi()
     # A copy of this process would be without its other threads.
     loaded = write(target) and threading.active_count() == 1
     from django.db import connections
@@ -330,4 +370,7 @@ def main(target):
 
 # Nothing that a command starts may answer in its place.
 answers = os.fdopen(os.dup(1), "w")
+if sys.argv[1] == "--command":
+    sys.path[0] = os.getcwd()
+    sys.exit(execute(sys.argv[2:]))
 main(sys.argv[1])

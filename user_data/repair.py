@@ -32,6 +32,8 @@ WHEEL = re.compile(r"(?:all versions of )?([A-Za-z0-9._-]+?)((?:[<>=!]=?)\S+)? h
 DEPENDS = re.compile(r"([A-Za-z0-9._-]+?)(?:\[[^\]]*\])?((?:[<>=!]=?)\S+)? depends on ([A-Za-z0-9._-]+?)(?:\[[^\]]*\])?((?:[<>=!]=?)\S+)?[, ]")
 TWICE = re.compile(r"you require ([A-Za-z0-9._-]+?)((?:[<>=!]=?)\S+) and \1((?:[<>=!]=?)\S+?),? ")
 DJANGO = "django"
+# Packages that draw windows, and the same without.
+HEADLESS = {name: name + "-headless" for name in ("opencv-python", "opencv-contrib-python")}
 BUILDING = re.compile(r"^\s*Building ([A-Za-z0-9._-]+)==(\S+)", re.M)
 # They take minutes to build, and the old ones fail in the end: with the first failure of any package they are replaced too.
 HEAVY = set(
@@ -134,6 +136,11 @@ class Wish:
         """A later release of a package that installs and does not load."""
         if name == "psycopg2":
             return self.climb(name, version, why)
+        if name in HEADLESS:
+            self.excludes.append(name)
+            self.extra.append(HEADLESS[name] + same_major(version))
+            self.reasons[name] = ["replaced", "%s %s" % (name, version), why, HEADLESS[name]]
+            return True
         asked, later = self.named(name), same_major(version).replace(">=", ">")
         ladder = [(asked + later, True), (asked + ">" + version, True)]
         return name != DJANGO and self.next_rung(name, ladder, "%s %s" % (name, version), why)

@@ -13,7 +13,6 @@ TRUST = (
     "SSL_CERT_FILE SSL_CERT_DIR PIP_CERT REQUESTS_CA_BUNDLE GIT_SSL_CAINFO HTTP_PROXY HTTPS_PROXY NO_PROXY "
     "UV_PYTHON_INSTALL_MIRROR UV_PYTHON_DOWNLOADS_JSON_URL"
 ).split()
-ETC = "/etc/ec-deployer/"
 
 
 def pairs(data, separator):
@@ -41,14 +40,14 @@ def main(args):
     ours = {
         "HOME": user.pw_dir, "USER": "app", "LOGNAME": "app", "SHELL": "/bin/sh", "LANG": "C.UTF-8", "PATH": path,
         "PYTHONUNBUFFERED": "1", "UV_PYTHON_DOWNLOADS": "never", "UV_NO_PROGRESS": "1", "UV_NO_CONFIG": "1",
-        "UV_HTTP_RETRIES": "6", "UV_LINK_MODE": "copy",
+        "UV_HTTP_RETRIES": "6", "UV_LINK_MODE": "copy", "UV_INDEX_STRATEGY": "unsafe-best-match",
         "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
     }
     if release:
         root = "/srv/app/releases/" + release
         values = pairs(read(root + "/values"), "\0")
         project = root + "/repo/" + values["EC_PROJECT"]
-        given = pairs(read(ETC + "app.env"), "\0")
+        given = pairs(read(root + "/app.env"), "\0")
         env |= given
         sys.path.append(os.path.dirname(os.path.abspath(__file__)))
         from variables import filled
@@ -58,7 +57,7 @@ def main(args):
         ours |= {
             "PATH": root + "/venv/bin:" + path, "VIRTUAL_ENV": root + "/venv", "EC_RELEASE": root,
             "EC_SOCKET": "/run/ec-deployer/%s.sock" % release, "DJANGO_SETTINGS_MODULE": "ec_overlay",
-            "PYTHONPATH": ":".join([root + "/overlay", project, root + "/repo"]),
+            "PYTHONPATH": root + "/overlay:" + project,
         }
         os.chdir(project)
     env |= ours

@@ -179,6 +179,15 @@ class Mysql:
             for name in names:
                 sql.append("GRANT ALL ON `%s`.* TO 'app'@'%s';" % (name.replace("_", "\\_"), host))
         call(["mariadb", "--no-defaults"], "\n".join(sql) + "\n")
+        self.know_time_zones()
+
+    def know_time_zones(self):
+        """Brings the names of the time zones, by which Django groups times."""
+        if call(["mariadb", "--no-defaults", "-N", "-B"], "SELECT COUNT(*) FROM mysql.time_zone_name;").strip() != "0":
+            return
+        program = shutil.which("mariadb-tzinfo-to-sql") or "mysql_tzinfo_to_sql"
+        zones = subprocess.run([program, "/usr/share/zoneinfo"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60)
+        call(["mariadb", "--no-defaults", "mysql"], zones.stdout.decode())
 
     def ask(self, name, sql, *options):
         return call(["mariadb", *self.way, "-N", "-B", *options, *([name] if name else [])], sql, LONG, env=self.env)

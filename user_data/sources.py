@@ -40,6 +40,17 @@ def name_of(requirement):
     return normal(re.match(r"[\w.-]*", requirement)[0])
 
 
+def text_of(path):
+    """A plain file's text; links and pipes have none."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file.read(BYTES).decode("utf-8", "replace")
+    except OSError:
+        pass
+    return ""
+
+
 class Sources:
     """The project's files, read once and when they are first asked for."""
 
@@ -62,17 +73,7 @@ class Sources:
             for name in programs:
                 files += 1
                 if files <= FILES:
-                    self.take(self.text(os.path.join(here, name)))
-
-    def text(self, path):
-        """A plain file's text; links and pipes have none."""
-        try:
-            with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-                if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    return file.read(BYTES).decode("utf-8", "replace")
-        except OSError:
-            pass
-        return ""
+                    self.take(text_of(os.path.join(here, name)))
 
     def take(self, text):
         for module, several in IMPORT.findall(text):

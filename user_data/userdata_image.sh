@@ -17,7 +17,10 @@ packages() {
   apt_get install --no-install-recommends \
     build-essential pkg-config python3 python3-dev python3-venv \
     libpq-dev libmariadb-dev libjpeg-dev zlib1g-dev libfreetype6-dev libffi-dev libssl-dev \
-    libxml2-dev libxslt1-dev gettext git curl ca-certificates sqlite3 nftables util-linux
+    libxml2-dev libxslt1-dev gettext git curl ca-certificates sqlite3 nftables util-linux \
+    libmagic1 libglib2.0-0 libcairo2-dev libpango-1.0-0 libpangoft2-1.0-0
+  # Newer releases have the former names of time zones apart.
+  if apt-cache show tzdata-legacy >/dev/null 2>&1; then apt_get install --no-install-recommends tzdata-legacy; fi
 }
 
 # The servers of the databases that projects name. Each runs only on a machine whose project wants it.

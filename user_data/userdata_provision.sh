@@ -42,6 +42,8 @@ environment() {
   fi
   rm -rf "$RELEASE"
   install -d -m 755 "$RELEASE" "$RELEASE/overlay" "$ENVIRONMENTS"
+  # Each release keeps the variables that it was deployed with: the one before may have to start again.
+  mv -f /etc/ec-deployer/app.env "$RELEASE/app.env"
   install -d -m 755 -o app -g app "$RELEASE"/{repo,static,before}
   ln -s "/run/ec-deployer/$EC_DEPLOYMENT.sock" "$RELEASE/socket"
   if [[ -n $EC_LIST ]]; then python3 -IS "$EC_LIB/machine.py" requirements "$EC_DEPLOYMENT" "$EC_LIST"; fi

@@ -69,8 +69,8 @@ async fn variables_reach_the_project_alone_and_its_first_admin_signs_in() {
     }
     let places =
         "grep -rlF 7hQx /etc /opt /var/lib/cloud /var/lib/ec-deployer /srv/app/releases/*/values; true";
-    assert_eq!(site.exec(&id, &["bash", "-c", places]).await.trim(), "/etc/ec-deployer/app.env");
-    let mode = site.exec(&id, &["stat", "-c", "%a %U %G", "/etc/ec-deployer/app.env"]).await;
+    assert_eq!(site.exec(&id, &["bash", "-c", places]).await.trim(), "/srv/app/releases/1/app.env");
+    let mode = site.exec(&id, &["stat", "-c", "%a %U %G", "/srv/app/releases/1/app.env"]).await;
     assert_eq!(mode.trim(), "640 root app");
     let database = std::fs::read(site.state_dir.join("deployer.db")).unwrap();
     assert!(!database.windows(4).any(|part| part == b"7hQx"));

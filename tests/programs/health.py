@@ -96,6 +96,8 @@ class Health(unittest.TestCase):
         page = "<link rel=stylesheet href=/a.css><link rel=stylesheet href=b.css><script src=/m.js></script>"
         self.sees({"/": (200, HTML, page), "/a.css": (200, CSS, "")}, "", "/ answers 200 with 2 stylesheets\n",
                   "/b.css answers 404", "warning The script /m.js answers 404 as text/html")
+        odd = "<link rel=stylesheet href='#'><link rel=stylesheet href='http://[domain]/a.css'><![ endif]-->"
+        self.assertEqual(self.check({"/": (200, HTML, odd)}, ""), "/ answers 200\n")
         self.sees({"/": to("/", **{"Set-Cookie": "seen=1; Path=/", "Cookie-Wanted": "seen=1"})}, "", "/ answers 200")
 
     def test_the_admin_is_asked_where_it_is(self):

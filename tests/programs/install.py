@@ -260,6 +260,15 @@ class Loading(InDirectory):
         ):
             self.assertIsNone(self.cure(text), text)
 
+    def test_libraries_of_the_system(self):
+        text = "ImportError: %s: cannot open shared object file: No such file or directory\n"
+        self.assertIsNone(self.cure(text % "libmagic.so.1"))
+        write(self.here + "/venv/lib/python3.11/site-packages/opencv_python-4.8.dist-info/RECORD", "cv2/__init__.py,,\n")
+        self.assertEqual(self.cure(text % "libGL.so.1")[:2], ("broken", "opencv-python"))
+        wish = Wish(["opencv-python==4.8.0"], "/", self.repo(), "3.11")
+        self.assertTrue(wish.newer("opencv-python", "4.8.0", "draws"))
+        self.assertEqual(wish.files()["wanted.txt"][1:], ["opencv-python-headless>=4.8.0,<5"])
+
     def test_binaries_that_do_not_load(self):
         for text in (
             'File "/v/lib/python3.11/site-packages/psycopg2/__init__.py", line 51, in <module>\nSystemError: initialization of _psycopg raised unreported exception\n',

@@ -100,7 +100,7 @@ pub const OLD: [Kind; 3] = [
 ];
 
 /// Projects from the templates that many use, and of other systems.
-pub const MADE_BY_OTHERS: [Kind; 4] = [
+pub const MADE_BY_OTHERS: [Kind; 7] = [
     Kind {
         name: "cookiecutter",
         what: "settings of a template: a package with a production part that demands ten variables",
@@ -169,6 +169,48 @@ pub const MADE_BY_OTHERS: [Kind; 4] = [
             Move("shop/catalog/static", "shop/catalog/Static"),
         ],
         &["Repaired", "Templates"],
+    ),
+    live(
+        "users",
+        "a model of its own for users, without migrations, on PostgreSQL",
+        &[
+            Write("requirements.txt", "Django==5.2.8\npsycopg2-binary==2.9.10\n"),
+            Replace(SETTINGS, SQLITE, POSTGRESQL),
+            Write("shop/people/__init__.py", ""),
+            Write(
+                "shop/people/models.py",
+                "from django.contrib.auth.models import AbstractUser\n\n\nclass User(AbstractUser):\n    pass\n",
+            ),
+            Replace(SETTINGS, APPS, "    'people',\n    'catalog',\n]\nAUTH_USER_MODEL = 'people.User'"),
+        ],
+        &["PostgreSQL", "people"],
+    ),
+    live(
+        "asks-early",
+        "a form that asks the database while its module is imported, and scripts named as Python's own modules are",
+        &[
+            DJANGO,
+            Write("calendar.py", "raise SystemExit('a script')\n"),
+            Write("email.py", "raise SystemExit('a script')\n"),
+            Append(
+                "shop/catalog/views.py",
+                "\n\nNAMES = [product.name for product in Product.objects.all()]\n",
+            ),
+        ],
+        &["own checks find fault"],
+    ),
+    live(
+        "wsgi",
+        "a wsgi.py for another server",
+        &[
+            DJANGO,
+            Replace(
+                "shop/config/wsgi.py",
+                "import os\n",
+                "import os\n\nexec(open('/home/mira/venv/bin/activate_this.py').read())\n",
+            ),
+        ],
+        &["own entry is used"],
     ),
     Kind {
         name: "static-root",

@@ -29,7 +29,7 @@ pub const DEPENDENCIES: [Kind; 11] = [
         "nothing",
         "no dependencies declared; the inner package is not called as the directory",
         &[],
-        &["none declared", "Django&gt;=5.2"],
+        &["none declared: Django alone"],
     ),
     live(
         "imports",
@@ -153,7 +153,7 @@ class Migration(migrations.Migration):
 ";
 
 /// Settings: where they are, and what they say that would keep a visitor out.
-pub const SETTINGS_KINDS: [Kind; 11] = [
+pub const SETTINGS_KINDS: [Kind; 12] = [
     live(
         "package",
         "settings are a package, and manage.py computes which",
@@ -304,6 +304,23 @@ pub const SETTINGS_KINDS: [Kind; 11] = [
         &[],
     ),
     live(
+        "debug-urls",
+        "URLs that are there with DEBUG alone, and a log in a file",
+        &[
+            DJANGO,
+            Replace(
+                "shop/config/urls.py",
+                "urlpatterns = [",
+                "from django.conf import settings\n\nif settings.DEBUG:\n  urlpatterns = [",
+            ),
+            Append(
+                SETTINGS,
+                "\nLOGGING = {'version': 1, 'handlers': {'file': {'class': 'logging.FileHandler', 'filename': BASE_DIR / 'shop.log'}}, 'loggers': {'django': {'handlers': ['file']}}}\n",
+            ),
+        ],
+        &["DEBUG stays"],
+    ),
+    live(
         "unmigrated",
         "an app with models and no migrations",
         &[DJANGO, Remove("shop/catalog/migrations")],
@@ -368,7 +385,7 @@ pub const OTHERS: [Kind; 9] = [
         "wheels",
         "a pin that does not build on the machine's Python",
         &[Write("requirements.txt", "Django==5.2.8\nPyYAML==5.4.1\n")],
-        &["Repaired", "PyYAML"],
+        &["Repaired", "pyyaml 5.4.1"],
     ),
     Kind {
         name: "no-home",
