@@ -122,16 +122,19 @@ async fn a_command_runs_once_as_a_list_of_words_and_by_no_shell() {
     assert_eq!(site.exec(&id, &["pgrep", "-f", "gree[t] sleep"]).await, "");
 
     // While a deployment holds the machine, a command is refused there too.
-    let held = "cd / && exec 9>/var/lib/ec-deployer/lock && flock 9 && sleep 6";
-    site.exec(&id, &["bash", "-c", &format!("setsid -f bash -c '{held}' >/dev/null 2>&1; sleep 0.5")]).await;
-    mira.post(&format!("/instances/{name}/commands"), &[("command", "check")]).await;
     let page = format!("/instances/{name}/commands");
-    for _ in 0..100 {
-        if !mira.get(&page).await.text.contains("<progress") {
-            break;
+    let held = site.exec(&id, &["flock", "/var/lib/ec-deployer/lock", "sleep", "6"]);
+    let refused = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        mira.post(&page, &[("command", "check")]).await;
+        for _ in 0..100 {
+            if !mira.get(&page).await.text.contains("<progress") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    let page = mira.get(&page).await.text;
+        mira.get(&page).await.text
+    };
+    let (_, page) = tokio::join!(held, refused);
     assert!(page.contains("The machine is busy with a deployment."), "{page}");
 }

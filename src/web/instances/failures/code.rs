@@ -8,6 +8,7 @@ pub(super) const ROWS: &[Row] = &[
             r"Missing parentheses in call to '(?:print|exec)'",
             r"multiple exception types must be parenthesized",
             r"NameError: name '(?:unicode|xrange|raw_input|basestring)' is not defined",
+            r"No module named '(?:StringIO|cStringIO|urllib2|urlparse|ConfigParser|cPickle|httplib|cookielib|Tkinter|__builtin__)'",
         ],
         level: Level::Particular,
         words: |_, context| {
