@@ -111,7 +111,9 @@ impl Names {
             let (left, right) = (&tokens[..at], &tokens[at + 1..]);
             match (&tokens[at], right) {
                 (Token::Op(op @ ('=' | '!')), [Token::Op('='), right @ ..]) => {
-                    return same(&value(left), &value(right)).map(|same| same == (*op == '='));
+                    let same =
+                        if is_main(left, right) { Some(false) } else { same(&value(left), &value(right)) };
+                    return same.map(|same| same == (*op == '='));
                 }
                 (Token::Op('<' | '>'), _) => return None,
                 (Token::Name(is), [Token::Name(not), right @ ..]) if is == "is" && not == "not" => {
@@ -156,6 +158,15 @@ impl Names {
     }
 }
 
+/// Whether a file asks if it is the program that was started: on a machine all are imported.
+fn is_main(left: &[Token], right: &[Token]) -> bool {
+    matches!(
+        (left, right),
+        ([Token::Name(name)], [Token::Str { value, .. }]) | ([Token::Str { value, .. }], [Token::Name(name)])
+            if name == "__name__" && value == "__main__"
+    )
+}
+
 /// Whether two values are the same, where both can be told.
 fn same(left: &Value, right: &Value) -> Option<bool> {
     (*left != Value::Unknown && *right != Value::Unknown).then(|| left == right)
@@ -196,6 +207,11 @@ mod tests {
     #[case("if DEBUG and not True:\n  a", &[1])]
     #[case("D = True\nif x:\n  D = False\nif D:\n  a\nelse:\n  b", &[])]
     #[case("else:\n  a\nif", &[])]
+    #[case("if __name__ == '__main__':\n  a\nelse:\n  b", &[1])]
+    #[case("if '__main__' != __name__:\n  a\nelse:\n  b", &[3])]
+    #[case("if __name__ == 'config.settings':\n  a\nelse:\n  b", &[])]
+    #[case("if TYPE_CHECKING:\n  a\nelse:\n  b", &[1])]
+    #[case("if typing.TYPE_CHECKING:\n  a", &[1])]
     fn what_plainly_does_not_hold(#[case] source: &str, #[case] lines: &[usize]) {
         assert_eq!(dead_lines(source), lines, "{source}");
     }

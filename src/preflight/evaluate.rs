@@ -118,9 +118,13 @@ impl Names {
             [Token::Name(name)] => match name.as_str() {
                 "None" => Value::Unset,
                 "True" => Value::Flag(true),
-                "False" => Value::Flag(false),
+                "False" | "TYPE_CHECKING" => Value::Flag(false),
                 _ => self.0.get(name).cloned().unwrap_or(Value::Unknown),
             },
+            // For programs that check types, and only for them.
+            [Token::Name(_), Token::Op('.'), Token::Name(name)] if name == "TYPE_CHECKING" => {
+                Value::Flag(false)
+            }
             [Token::Op('('), inner @ .., Token::Op(')')]
                 if python::expression(inner).len() == inner.len() =>
             {
@@ -312,6 +316,13 @@ mod tests {
             let lines = python::lines(&format!("X = {words}\nif {words}:\n  a\n"));
             prop_assert_eq!(conditions::dead(&lines, &Names::of(&lines)).len(), lines.len());
         }
+    }
+
+    #[test]
+    fn what_is_longer_than_a_person_writes_is_unknown() {
+        let sum = |terms: usize| format!("X = {}'a'", "'a' + ".repeat(terms));
+        assert_eq!(last(&sum(100)), Value::Text("a".repeat(101)));
+        assert_eq!(last(&sum(200)), Value::Unknown);
     }
 
     #[test]
