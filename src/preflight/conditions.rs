@@ -2,15 +2,9 @@
 //! that does not.
 
 use super::{
-    evaluate::{Names, Value, split},
+    evaluate::{DEPTH, LENGTH, Names, Value, split},
     python::{self, Line, Token},
 };
-
-/// Conditions nest no deeper than this in anything a person writes.
-const DEPTH: usize = 12;
-
-/// Nor are they longer, in tokens.
-const LENGTH: usize = 300;
 
 /// For each line, whether it stands under a condition that plainly does not hold.
 pub(super) fn dead(lines: &[Line], names: &Names) -> Vec<bool> {
@@ -77,7 +71,8 @@ impl Names {
         self.truth_at(tokens, 0)
     }
 
-    fn truth_at(&self, tokens: &[Token], depth: usize) -> Option<bool> {
+    /// The same within `depth` others.
+    pub(super) fn truth_at(&self, tokens: &[Token], depth: usize) -> Option<bool> {
         if depth > DEPTH || tokens.len() > LENGTH {
             return None;
         }
@@ -105,35 +100,38 @@ impl Names {
             [] => None,
             [Token::Name(not), rest @ ..] if not == "not" => inner(rest).map(|holds| !holds),
             [Token::Op('('), within @ .., Token::Op(')')] if python::balanced(within) => inner(within),
-            _ => self.compared(tokens),
+            _ => self.compared(tokens, depth),
         }
     }
 
-    fn compared(&self, tokens: &[Token]) -> Option<bool> {
+    fn compared(&self, tokens: &[Token], depth: usize) -> Option<bool> {
+        let value = |tokens: &[Token]| self.evaluate_at(tokens, depth + 1);
         let within = |at: usize| python::balanced(&tokens[..at]);
         for at in (1..tokens.len()).filter(|&at| within(at)) {
             let (left, right) = (&tokens[..at], &tokens[at + 1..]);
             match (&tokens[at], right) {
                 (Token::Op(op @ ('=' | '!')), [Token::Op('='), right @ ..]) => {
-                    let same = self.same(&self.evaluate(left), &self.evaluate(right))?;
-                    return Some(same == (*op == '='));
+                    let same =
+                        if is_main(left, right) { Some(false) } else { same(&value(left), &value(right)) };
+                    return same.map(|same| same == (*op == '='));
                 }
                 (Token::Op('<' | '>'), _) => return None,
                 (Token::Name(is), [Token::Name(not), right @ ..]) if is == "is" && not == "not" => {
-                    return self.same(&self.evaluate(left), &self.evaluate(right)).map(|same| !same);
+                    return same(&value(left), &value(right)).map(|same| !same);
                 }
                 (Token::Name(is), right) if is == "is" => {
-                    return self.same(&self.evaluate(left), &self.evaluate(right));
+                    return same(&value(left), &value(right));
                 }
                 (Token::Name(not), [Token::Name(within), right @ ..]) if not == "not" && within == "in" => {
-                    return self.contains(right, left).map(|holds| !holds);
+                    return self.contains(right, left, depth).map(|holds| !holds);
                 }
-                (Token::Name(within), right) if within == "in" => return self.contains(right, left),
+                (Token::Name(within), right) if within == "in" => return self.contains(right, left, depth),
                 (Token::Name(word), _) if word == "if" => return None,
                 _ => {}
             }
         }
-        match self.evaluate(tokens) {
+        // Nothing is compared after all: to look for that again would have no end.
+        match self.plain(tokens, depth) {
             Value::Text(text) => Some(!text.is_empty()),
             Value::Flag(flag) => Some(flag),
             Value::Unset => Some(false),
@@ -141,26 +139,37 @@ impl Names {
         }
     }
 
-    fn same(&self, left: &Value, right: &Value) -> Option<bool> {
-        (*left != Value::Unknown && *right != Value::Unknown).then(|| left == right)
-    }
-
     /// Whether `container` holds `item`: no variable is set, and no program was called with arguments.
-    fn contains(&self, container: &[Token], item: &[Token]) -> Option<bool> {
+    fn contains(&self, container: &[Token], item: &[Token], depth: usize) -> Option<bool> {
         if matches!(container.last().and_then(Token::name), Some("environ" | "argv")) {
             return Some(false);
         }
         let [Token::Op('(' | '[' | '{'), items @ .., Token::Op(')' | ']' | '}')] = container else {
             return None;
         };
-        let item = self.evaluate(item);
+        let value = |tokens: &[Token]| self.evaluate_at(tokens, depth + 1);
+        let item = value(item);
         let items = split(items, |token| token.is_op(',')).into_iter().filter(|item| !item.is_empty());
-        let told: Vec<_> = items.map(|other| self.same(&item, &self.evaluate(other))).collect();
+        let told: Vec<_> = items.map(|other| same(&item, &value(other))).collect();
         if told.contains(&Some(true)) {
             return Some(true);
         }
         told.iter().all(|same| *same == Some(false)).then_some(false)
     }
+}
+
+/// Whether a file asks if it is the program that was started: on a machine all are imported.
+fn is_main(left: &[Token], right: &[Token]) -> bool {
+    matches!(
+        (left, right),
+        ([Token::Name(name)], [Token::Str { value, .. }]) | ([Token::Str { value, .. }], [Token::Name(name)])
+            if name == "__name__" && value == "__main__"
+    )
+}
+
+/// Whether two values are the same, where both can be told.
+fn same(left: &Value, right: &Value) -> Option<bool> {
+    (*left != Value::Unknown && *right != Value::Unknown).then(|| left == right)
 }
 
 #[cfg(test)]
@@ -198,6 +207,11 @@ mod tests {
     #[case("if DEBUG and not True:\n  a", &[1])]
     #[case("D = True\nif x:\n  D = False\nif D:\n  a\nelse:\n  b", &[])]
     #[case("else:\n  a\nif", &[])]
+    #[case("if __name__ == '__main__':\n  a\nelse:\n  b", &[1])]
+    #[case("if '__main__' != __name__:\n  a\nelse:\n  b", &[3])]
+    #[case("if __name__ == 'config.settings':\n  a\nelse:\n  b", &[])]
+    #[case("if TYPE_CHECKING:\n  a\nelse:\n  b", &[1])]
+    #[case("if typing.TYPE_CHECKING:\n  a", &[1])]
     fn what_plainly_does_not_hold(#[case] source: &str, #[case] lines: &[usize]) {
         assert_eq!(dead_lines(source), lines, "{source}");
     }

@@ -19,6 +19,9 @@ pub(super) struct Found {
     pub warning: Option<String>,
 }
 
+/// Engines of one line.
+const ENGINES: usize = 50;
+
 /// What a place in the settings names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Named {
@@ -70,7 +73,7 @@ fn named_in(lines: &[Line], names: &Names) -> Option<Named> {
     for line in lines.iter().zip(dead).filter_map(|(line, dead)| (!dead).then_some(line)) {
         let tokens = &line.tokens;
         let within = default_dictionary(tokens);
-        for (at, value) in engines(tokens) {
+        for (at, value) in engines(tokens).take(ENGINES) {
             let value = python::expression(value);
             let named = match names.evaluate(value) {
                 Value::Text(text) => of_engine(&text),
@@ -214,6 +217,15 @@ mod tests {
     #[case("DEBUG = True\nCACHES = {'default': {'BACKEND': 'x'}}", Database::Unknown)]
     fn engines_are_read(#[case] settings: &str, #[case] database: Database) {
         assert_eq!(found(settings, &["mysqlclient"]), Found { database, warning: None });
+    }
+
+    #[test]
+    fn of_a_line_that_names_many_the_first_tell() {
+        let line = |count: usize| {
+            format!("X = [{} {{'ENGINE': 'x.mysql'}}]", "{'ENGINE': 'x.sqlite3'},".repeat(count))
+        };
+        assert_eq!(found(&line(ENGINES - 1), &[]).database, Database::Unknown);
+        assert_eq!(found(&line(ENGINES), &[]).database, Database::Sqlite);
     }
 
     #[rstest]

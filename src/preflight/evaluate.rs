@@ -22,8 +22,11 @@ pub(super) enum Value {
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<String, Value>);
 
-/// Expressions nest no deeper than this in anything a person writes.
-const DEPTH: usize = 20;
+/// Expressions and conditions nest no deeper than this in anything a person writes.
+pub(super) const DEPTH: usize = 20;
+
+/// Nor are they longer, in tokens.
+pub(super) const LENGTH: usize = 300;
 
 impl Names {
     /// The names that `lines` assign by themselves. A name that is assigned differently in different places is unknown, but
@@ -32,22 +35,31 @@ impl Names {
         let mut names = Self::default();
         for line in lines {
             let Some(name) = line.tokens.first().and_then(Token::name) else { continue };
-            if let Some(value) = python::assigned(line, name) {
-                let value = names.evaluate(value);
-                let under_condition = line.indent > 0;
-                match names.0.get(name) {
-                    Some(before @ (Value::Text(_) | Value::Flag(_)))
-                        if under_condition && value != *before =>
-                    {
-                        names.0.insert(name.to_owned(), Value::Unknown);
-                    }
-                    _ => {
-                        names.0.insert(name.to_owned(), value);
-                    }
-                }
+            let Some(mut value) = python::assigned(line, name) else { continue };
+            let mut assigned = vec![name];
+            // `A = B = value`
+            while let [Token::Name(name), Token::Op('='), rest @ ..] = value
+                && rest.first().is_some_and(|next| !next.is_op('='))
+            {
+                assigned.push(name);
+                value = rest;
+            }
+            let value = names.evaluate(value);
+            for name in assigned {
+                names.assign(name, value.clone(), line.indent > 0);
             }
         }
         names
+    }
+
+    fn assign(&mut self, name: &str, value: Value, under_condition: bool) {
+        let value = match self.0.get(name) {
+            Some(before @ (Value::Text(_) | Value::Flag(_))) if under_condition && value != *before => {
+                Value::Unknown
+            }
+            _ => value,
+        };
+        self.0.insert(name.to_owned(), value);
     }
 
     /// What `tokens`, one whole expression, give.
@@ -60,16 +72,22 @@ impl Names {
         if let Value::Text(text) = self.evaluate(tokens) { Some(text) } else { None }
     }
 
-    fn evaluate_at(&self, tokens: &[Token], depth: usize) -> Value {
-        if depth > DEPTH {
+    /// The same within `depth` others.
+    pub(super) fn evaluate_at(&self, tokens: &[Token], depth: usize) -> Value {
+        if depth > DEPTH || tokens.len() > LENGTH || tokens.first().and_then(Token::name) == Some("lambda") {
             return Value::Unknown;
         }
-        let either: Vec<_> = split(tokens, |token| token.name() == Some("or"));
-        if either.len() == 1 && is_condition(tokens) {
-            return self.truth(tokens).map_or(Value::Unknown, Value::Flag);
+        let either = split(tokens, |token| token.name() == Some("or")).len() > 1;
+        if !either && is_condition(tokens) {
+            return self.truth_at(tokens, depth + 1).map_or(Value::Unknown, Value::Flag);
         }
+        self.plain(tokens, depth)
+    }
+
+    /// What `tokens` give where they hold nothing that is compared or tested.
+    pub(super) fn plain(&self, tokens: &[Token], depth: usize) -> Value {
         let mut value = Value::Unset;
-        for part in either {
+        for part in split(tokens, |token| token.name() == Some("or")) {
             value = self.sum(part, depth);
             match &value {
                 Value::Unset | Value::Flag(false) => {}
@@ -100,9 +118,13 @@ impl Names {
             [Token::Name(name)] => match name.as_str() {
                 "None" => Value::Unset,
                 "True" => Value::Flag(true),
-                "False" => Value::Flag(false),
+                "False" | "TYPE_CHECKING" => Value::Flag(false),
                 _ => self.0.get(name).cloned().unwrap_or(Value::Unknown),
             },
+            // For programs that check types, and only for them.
+            [Token::Name(_), Token::Op('.'), Token::Name(name)] if name == "TYPE_CHECKING" => {
+                Value::Flag(false)
+            }
             [Token::Op('('), inner @ .., Token::Op(')')]
                 if python::expression(inner).len() == inner.len() =>
             {
@@ -229,6 +251,8 @@ pub(super) fn split(tokens: &[Token], at: impl Fn(&Token) -> bool) -> Vec<&[Toke
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preflight::conditions;
+    use proptest::{collection::vec, prelude::*, sample::select};
     use rstest::rstest;
 
     fn last(source: &str) -> Value {
@@ -262,8 +286,43 @@ mod tests {
     #[case("X = 'a'\nif y:\n    X = 'b'")]
     #[case("X = (((((((((((((((((((((((((((((((('a'))))))))))))))))))))))))))))))))")]
     #[case("X = +")]
+    #[case("X = Y = not DEBUG")]
+    #[case("X = lambda request: not request.user.is_staff")]
+    #[case("X = lambda request: False and request.user.is_staff")]
+    #[case("X = a, not b")]
+    #[case("X = (== 3)")]
+    #[case("X = !ls")]
+    #[case("X = not")]
+    #[case("X = a not")]
+    #[case("X = (a is) in (not)")]
     fn unknown(#[case] source: &str) {
         assert_eq!(last(source), Value::Unknown);
+    }
+
+    #[rstest]
+    #[case("X = Y = False")]
+    #[case("Y = X = False")]
+    #[case("DEBUG = TEMPLATE_DEBUG = True\nY = X = Z = not TEMPLATE_DEBUG")]
+    fn all_names_of_a_chain_are_assigned(#[case] source: &str) {
+        assert_eq!(last(source), Value::Flag(false));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_words_comes_to_an_end(
+            words in vec(select(&["=", "!", "not", "in", "is", "and", "or", "if", "lambda", ",", "(", ")", "'a'", "X"][..]), 0..40),
+        ) {
+            let words = words.join(" ");
+            let lines = python::lines(&format!("X = {words}\nif {words}:\n  a\n"));
+            prop_assert_eq!(conditions::dead(&lines, &Names::of(&lines)).len(), lines.len());
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_a_person_writes_is_unknown() {
+        let sum = |terms: usize| format!("X = {}'a'", "'a' + ".repeat(terms));
+        assert_eq!(last(&sum(100)), Value::Text("a".repeat(101)));
+        assert_eq!(last(&sum(200)), Value::Unknown);
     }
 
     #[test]

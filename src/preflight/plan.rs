@@ -113,6 +113,9 @@ mod tests {
             "A = 'x'\n".repeat(SIZE / 8),
             nested("try:"),
             nested("if x:"),
+            format!("X = [{}]\n", "os.environ['A'],".repeat(2800)).repeat(5),
+            format!("X = [{}]\n", "{'ENGINE':a".repeat(4900)).repeat(4),
+            format!("X = [{}]\n", "{'ENGINE':".repeat(6600)).repeat(3),
         ];
         for text in settings {
             let text = format!("ROOT_URLCONF = 'x'\n{text}");

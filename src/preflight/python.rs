@@ -46,6 +46,9 @@ pub(super) struct Line {
     pub numbers: Vec<u32>,
 }
 
+/// A line of more tokens is data, or no Python; it is left out, since some readers go over a line again and again.
+const LONGEST: usize = 20_000;
+
 /// Tabs go to the next multiple of this, as Python reads them.
 const TAB: usize = 8;
 
@@ -145,7 +148,7 @@ impl Reader<'_> {
 
     fn end_line(&mut self) {
         let line = std::mem::take(&mut self.line);
-        if !line.tokens.is_empty() {
+        if !line.tokens.is_empty() && line.tokens.len() <= LONGEST {
             self.lines.push(line);
         }
     }
@@ -345,6 +348,12 @@ mod tests {
                 vec![name("B"), equals, string("a'b")],
             ]
         );
+    }
+
+    #[test]
+    fn a_line_that_has_no_end_is_left_out() {
+        let of = |count: usize| tokens(&format!("A = 1\n{}\nB = 2", "a ".repeat(count))).len();
+        assert_eq!((of(LONGEST), of(LONGEST + 1)), (3, 2));
     }
 
     #[test]

@@ -33,6 +33,9 @@ const SHOWN: usize = 80;
 /// Modules that are tried where none that is named is there.
 const TRIED: usize = 40;
 
+/// Places of one line that may name the settings.
+const NAMED: usize = 20;
+
 /// How many of the things that were looked at are told.
 const TOLD: usize = 3;
 
@@ -168,7 +171,8 @@ fn named_in(lines: &[Line]) -> Vec<Named> {
     let mut found = Vec::new();
     for line in lines {
         let tokens = &line.tokens;
-        for at in (0..tokens.len()).filter(|&at| tokens[at].string() == Some(VARIABLE)) {
+        let places = (0..tokens.len()).filter(|&at| tokens[at].string() == Some(VARIABLE));
+        for at in places.take(NAMED) {
             let value = match (&tokens[..at], &tokens[at + 1..]) {
                 // os.environ.setdefault("…", value)
                 ([.., Token::Name(call), Token::Op('(')], [Token::Op(','), value @ ..])
@@ -243,6 +247,12 @@ mod tests {
 
     fn manage(settings: &str) -> String {
         format!("def main():\n    os.environ.setdefault('DJANGO_SETTINGS_MODULE', {settings})\n")
+    }
+
+    #[test]
+    fn a_line_names_the_settings_a_few_times_at_most() {
+        let lines = python::lines(&format!("X = {}'x'", "{'DJANGO_SETTINGS_MODULE':".repeat(6000)));
+        assert_eq!(named_in(&lines).len(), NAMED);
     }
 
     #[test]

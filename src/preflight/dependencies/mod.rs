@@ -159,7 +159,7 @@ impl Finder<'_> {
     fn locked(&mut self, directory: &str, beside: bool) -> Vec<Source> {
         let path = |name: &str| join(directory, name);
         let source = |path: String, kind: Kind, read: Read| {
-            let notes = left_out(&path, &read.left_out);
+            let notes = left_out(&path, &read);
             Source { path, kind, beside, packages: read.packages, dump: false, notes }
         };
         let mut sources = Vec::new();
@@ -171,7 +171,7 @@ impl Finder<'_> {
                 // The machine reads it, so that one that is too long for the site will do.
                 let lock = self.modules.snapshot.text(&uv).and_then(|_| self.table(&uv));
                 let packages = lock.map_or_else(|| asked.packages.clone(), |lock| pyproject::lock(&lock));
-                sources.push(source(uv, Kind::UvLock, Read { packages, left_out: Vec::new() }));
+                sources.push(source(uv, Kind::UvLock, Read { packages, ..Read::default() }));
             } else if let Some(lock) = self.table(&poetry) {
                 sources.push(source(poetry, Kind::PoetryLock, poetry::lock(&lock, &asked.packages)));
             }
@@ -226,15 +226,23 @@ fn unread(path: &str) -> String {
     format!("{} is larger than 256 KB, or no text: it is not read.", one_line(path, SHOWN))
 }
 
-fn left_out(path: &str, names: &[String]) -> Vec<String> {
-    if names.is_empty() {
-        return Vec::new();
-    }
-    let names: Vec<_> = names.iter().take(TOLD).map(|name| one_line(name, SHOWN)).collect();
-    vec![format!(
-        "{path} takes {} from a place that a machine cannot reach without more rights: that is not installed.",
-        names.join(", ")
-    )]
+/// What is not installed of all that a file names, and why.
+fn left_out(path: &str, read: &Read) -> Vec<String> {
+    let told = |names: &[String], say: &dyn Fn(&str) -> String| {
+        let names: Vec<_> = names.iter().take(TOLD).map(|name| one_line(name, SHOWN)).collect();
+        (!names.is_empty()).then(|| say(&names.join(", ")))
+    };
+    let place = told(&read.left_out, &|names| {
+        format!(
+            "{path} takes {names} from a path or a private place, which a machine cannot reach: that is not installed."
+        )
+    });
+    let unreadable = told(&read.unreadable, &|names| {
+        format!(
+            "{path} names {names} with a version or a condition that cannot be read: that is not installed."
+        )
+    });
+    place.into_iter().chain(unreadable).collect()
 }
 
 /// Which of several was taken, and why.

@@ -7,6 +7,9 @@ use regex::Regex;
 /// A line is no longer than this, in bytes.
 const LINE: usize = 500;
 
+/// Nor is one that is made of what a tool wrote: its markers may be those of all that leads to a package.
+const MADE_LINE: usize = 2000;
+
 /// A package that is to be installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::preflight) struct Package {
@@ -49,7 +52,11 @@ impl Package {
     /// Reads a requirement (PEP 508): a name with what its version must be, or with an address that begins with
     /// `https` or `git+https`. None for anything else: an option, a path, a variable of the environment.
     pub(super) fn read(text: &str) -> Option<Self> {
-        if text.len() > LINE || text.contains(|c: char| c.is_control() && c != '\t') {
+        Self::within(text, LINE)
+    }
+
+    fn within(text: &str, longest: usize) -> Option<Self> {
+        if text.len() > longest || text.contains(|c: char| c.is_control() && c != '\t') {
             return None;
         }
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -101,7 +108,8 @@ impl Package {
     ) -> Option<Self> {
         let extras = if extras.is_empty() { String::new() } else { format!("[{}]", extras.join(",")) };
         let source = match git {
-            None => version.to_owned(),
+            // Text of another kind would go on with the name.
+            None => version_of(version).map(|_| version.to_owned())?,
             Some(git) => {
                 let revision = git.revision.map(|revision| format!("@{revision}")).unwrap_or_default();
                 let below = git.subdirectory.map(|path| format!("#subdirectory={path}")).unwrap_or_default();
@@ -113,7 +121,7 @@ impl Package {
             [one] => format!(" ; {one}"),
             many => format!(" ; ({})", many.join(") and (")),
         };
-        Self::read(&format!("{name}{extras}{source}{markers}"))
+        Self::within(&format!("{name}{extras}{source}{markers}"), MADE_LINE)
     }
 }
 
@@ -185,6 +193,16 @@ mod tests {
     #[case("")]
     fn nothing_else(#[case] text: &str) {
         assert_eq!(Package::read(text), None);
+    }
+
+    #[test]
+    fn what_a_tool_wrote_may_be_longer() {
+        let of = |times: usize| {
+            let markers = vec!["python_version < '3.12' or sys_platform == 'win32'".to_owned(); times];
+            Package::of("tzdata", &[], "==2025.2", None, &markers)
+        };
+        assert!(of(20).is_some_and(|package| package.line.len() > LINE));
+        assert_eq!(of(50), None);
     }
 
     proptest! {

@@ -25,7 +25,10 @@ fn packages(section: Option<&Value>) -> Read {
     for (name, value) in section.and_then(Value::as_object).into_iter().flatten() {
         match package(name, value) {
             Some(package) => read.packages.push(package),
-            None => read.left_out.push(name.clone()),
+            None => {
+                let has_place = ["path", "file", "git"].iter().any(|key| value.get(key).is_some());
+                read.leave_out(name, has_place);
+            }
         }
     }
     read
@@ -108,7 +111,7 @@ mod tests {
         });
         let read = lock(&value);
         assert_eq!(lines(&read), ["django==4.2.7", "tomli==2.0; python_version < '3.11'"]);
-        assert_eq!(read.left_out, ["bad\n--index-url x"]);
+        assert_eq!(read.unreadable, ["bad\n--index-url x"]);
         assert!(lock(&serde_json::json!([1])).packages.is_empty());
     }
 }

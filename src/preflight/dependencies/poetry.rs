@@ -13,6 +13,16 @@ pub(super) struct Read {
     pub packages: Vec<Package>,
     /// Names of packages that are taken from a place that a machine does not have.
     pub left_out: Vec<String>,
+    /// Names of those whose version or condition is none.
+    pub unreadable: Vec<String>,
+}
+
+impl Read {
+    /// Notes a package that gave no line: for its place where it is not from the index, else for how it is written.
+    pub(super) fn leave_out(&mut self, name: &str, has_place: bool) {
+        let names = if has_place { &mut self.left_out } else { &mut self.unreadable };
+        names.push(name.to_owned());
+    }
 }
 
 /// The packages of `[tool.poetry.dependencies]`, but for Python itself and what is optional.
@@ -26,7 +36,10 @@ pub(super) fn dependencies(section: &Table) -> Read {
             }
             match dependency(name, one) {
                 Some(package) => read.packages.push(package),
-                None => read.left_out.push(name.clone()),
+                None => {
+                    let has_place = ["path", "url", "git"].iter().any(|key| one.get(key).is_some());
+                    read.leave_out(name, has_place);
+                }
             }
         }
     }
@@ -153,7 +166,8 @@ pub(super) fn lock(lock: &Table, direct: &[Package]) -> Read {
             continue;
         }
         let Some(pinned) = pin(package, name, version, &markers) else {
-            read.left_out.push(name.to_owned());
+            let place = package.get("source").and_then(|source| source.get("type")).and_then(Value::as_str);
+            read.leave_out(name, matches!(place, Some("git" | "url" | "directory" | "file")));
             continue;
         };
         // Of one that is there for several versions of Python, with nothing that tells them apart, the last is the newest.

@@ -26,7 +26,8 @@ pub(super) fn read(pyproject: &Table) -> Read {
     for text in standard {
         match Package::read(text).map(|package| sourced(package, sources)) {
             Some(Some(package)) => read.packages.push(package),
-            Some(None) | None => read.left_out.push(text.to_owned()),
+            Some(None) => read.leave_out(text, true),
+            None => read.leave_out(text, text.contains('@')),
         }
     }
     read
@@ -92,7 +93,8 @@ mod tests {
         .unwrap();
         let read = read(&table);
         assert_eq!(lines(&read), ["Django>=4.2", "pillow", "fork @ git+https://github.com/x/fork@abc"]);
-        assert_eq!(read.left_out, ["own @ file:///x", "--pre", "near"]);
+        assert_eq!(read.left_out, ["own @ file:///x", "near"]);
+        assert_eq!(read.unreadable, ["--pre"]);
     }
 
     #[test]

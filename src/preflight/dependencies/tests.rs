@@ -93,7 +93,19 @@ fn a_place_that_a_machine_cannot_reach_is_told() {
         "[packages]\ndjango = '*'\nown = {path = '.'}\nsecret = {git = 'ssh://git@example.com/x.git'}\n";
     let (_, list, _, warnings) = found(&[("Pipfile", pipfile)]);
     assert_eq!(list, ["django"]);
-    assert!(warnings[0].starts_with("Pipfile takes own, secret from a place"), "{warnings:?}");
+    assert!(
+        warnings[0].starts_with("Pipfile takes own, secret from a path or a private place"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn a_version_that_is_none_is_told_as_such() {
+    let pipfile = "[packages]\ndjango = '*'\npillow = 'latest'\nown = {path = '.'}\n";
+    let (_, list, _, warnings) = found(&[("Pipfile", pipfile)]);
+    assert_eq!(list, ["django"]);
+    assert!(warnings[0].starts_with("Pipfile takes own from a path"), "{warnings:?}");
+    assert!(warnings[1].starts_with("Pipfile names pillow with a version"), "{warnings:?}");
 }
 
 #[test]

@@ -56,6 +56,16 @@ const SECRETS: [&str; 11] = [
     "APIKEY",
 ];
 
+/// The same at the end of names that are written as one word.
+const SECRET_ENDS: [&str; 4] = ["SECRETKEY", "APIKEY", "TOKEN", "PASSWORD"];
+
+/// What stands before `URL` or `URI` where everybody may see it. That of a service mostly holds a user and a password.
+const OPEN_PLACES: [&str; 24] = [
+    "ADMIN", "API", "APP", "BACKEND", "BASE", "CALLBACK", "CANCEL", "CDN", "CLIENT", "FRONTEND", "HOME",
+    "LOGIN", "LOGOUT", "MEDIA", "PUBLIC", "REDIRECT", "RETURN", "ROOT", "SERVER", "SITE", "STATIC",
+    "SUCCESS", "WEB", "WEBSITE",
+];
+
 /// Values that are offered, by the end of a variable's name. SMTP as a host without one has it, and Django's own defaults.
 const OFFERS: [(&str, &str); 24] = [
     ("ENV", "production"),
@@ -139,10 +149,11 @@ pub(super) fn of(name: &str, place: &Place, cast: Cast, example: Option<&str>) -
         return Answer::Database { part: DatabasePart::Url };
     }
     by_setting(place, cast).or_else(|| by_name(&upper, cast)).unwrap_or_else(|| {
-        let secret = is_secret(&upper);
+        let offered = offer(&upper, cast);
+        let secret = is_secret(&upper) || (offered.is_none() && is_address_of_service(&upper));
         let fits = |value: &&str| cast != Cast::Number || value.parse::<f64>().is_ok();
         let shown = example.filter(|_| !secret).filter(fits).map(str::to_owned);
-        Answer::Asked { offer: offer(&upper, cast).or(shown), secret }
+        Answer::Asked { offer: offered.or(shown), secret }
     })
 }
 
@@ -250,5 +261,16 @@ fn offer(name: &str, cast: Cast) -> Option<String> {
 
 fn is_secret(name: &str) -> bool {
     // A public key is one that visitors see; what it is called does not tell for certain.
-    name.split('_').any(|word| SECRETS.contains(&word))
+    name.split('_').any(|word| SECRETS.contains(&word)) || SECRET_ENDS.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether a variable is the address of a service, which is where its password stands: `MONGO_URI`, `AMQP_URL`.
+fn is_address_of_service(name: &str) -> bool {
+    match name.rsplit_once('_') {
+        Some((before, "URL" | "URI")) => {
+            let place = before.rsplit('_').next().unwrap_or(before);
+            !OPEN_PLACES.contains(&place)
+        }
+        _ => false,
+    }
 }

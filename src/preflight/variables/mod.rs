@@ -87,8 +87,9 @@ fn in_file(lines: &[Line], helpers: &Helpers, names: &Names) -> Vec<(Read, Place
             continue;
         }
         let insisted = insists(lines, at);
+        let tested = tested(&line.tokens);
         for read in helpers.reads(line) {
-            if is_tested(&line.tokens, &read.name) {
+            if tested.contains(read.name.as_str()) {
                 continue;
             }
             let place = Place::of(&line.tokens, &read);
@@ -130,16 +131,19 @@ fn insists(lines: &[Line], at: usize) -> bool {
     }
 }
 
-/// Whether the same line asks first whether the variable is there: `environ["X"] if "X" in environ else …`.
-fn is_tested(tokens: &[Token], name: &str) -> bool {
-    tokens.windows(2).any(|pair| pair[0].string() == Some(name) && pair[1].name() == Some("in"))
-        && tokens.iter().any(|token| token.name() == Some("if"))
+/// The variables of which a line asks itself whether they are there: `environ["X"] if "X" in environ else …`.
+fn tested(tokens: &[Token]) -> HashSet<&str> {
+    if !tokens.iter().any(|token| token.name() == Some("if")) {
+        return HashSet::new();
+    }
+    let pairs = tokens.windows(2).filter(|pair| pair[1].name() == Some("in"));
+    pairs.filter_map(|pair| pair[0].string()).collect()
 }
 
 /// Whether what a variable gave is used in a way that nothing cannot be used in.
 fn is_used(tokens: &[Token], read: &Read) -> bool {
     let before = &tokens[..read.start];
-    let after = &tokens[read.end..];
+    let after = tokens.get(read.end..).unwrap_or_default();
     let called = |names: &[&str]| {
         let [.., Token::Name(name), Token::Op('(')] = before else { return false };
         after.first().is_some_and(|token| token.is_op(')')) && names.contains(&name.as_str())

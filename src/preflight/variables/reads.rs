@@ -184,6 +184,8 @@ impl Helpers {
             return None;
         }
         let read = |name: &str, end: usize, strength: Strength, cast: Cast| {
+            // A bracket that is not closed reaches to the line's end and no further.
+            let end = end.min(tokens.len());
             let cast = if cast == Cast::Text { around(tokens, start, end) } else { cast };
             Some(Read { name: name.to_owned(), number, start, end, strength, cast })
         };
@@ -274,9 +276,20 @@ impl Helpers {
             }
             _ => None,
         });
-        let default = arguments.iter().any(|part| matches!(part, [Token::Name(key), Token::Op('='), ..] if key == "default"))
-            // The second of a method is the default, and of the object itself the type.
-            || (!method.is_empty() && arguments.get(1).is_some_and(|part| !matches!(part, [Token::Name(_), Token::Op('='), ..])));
+        let positional = |at: usize| {
+            arguments.get(at).filter(|part| !matches!(part, [Token::Name(_), Token::Op('='), ..]))
+        };
+        let keyword = arguments
+            .iter()
+            .any(|part| matches!(part, [Token::Name(key), Token::Op('='), ..] if key == "default"));
+        // The second of a method is the default. That of the object itself is so to environs; to django-environ it is the
+        // type, and the third the default.
+        let default = keyword
+            || if method.is_empty() {
+                positional(1).is_some_and(|part| is_value(part)) || positional(2).is_some()
+            } else {
+                positional(1).is_some()
+            };
         let name = named.or(usual).filter(|name| !default && !self.defaults.contains(*name))?;
         let cast = match method {
             "" | "str" => arguments
@@ -287,6 +300,19 @@ impl Helpers {
             method => cast_of(method),
         };
         read(name, open + inner.len() + 2, Strength::Demanded, cast)
+    }
+}
+
+/// Whether an argument is written out as a value, and not as the name of a type: `"x"`, `5`, `None`, `["x"]`.
+fn is_value(tokens: &[Token]) -> bool {
+    let types = ["str", "int", "float", "bool", "list", "dict", "tuple"];
+    match tokens {
+        [Token::Str { .. } | Token::Number | Token::Op('-'), ..] => true,
+        [Token::Name(word)] => matches!(word.as_str(), "None" | "True" | "False"),
+        [Token::Op('(' | '[' | '{'), inner @ ..] => {
+            !inner.iter().filter_map(Token::name).any(|name| types.contains(&name))
+        }
+        _ => false,
     }
 }
 

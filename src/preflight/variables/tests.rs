@@ -71,6 +71,14 @@ const ENVIRON: &str = "import environ\nenv = environ.Env(DEBUG=(bool, False), CA
 #[case("X = os.environ['A\\nB'] + os.environ['$(x)'] + os.environ['']", "")]
 #[case("config('A')", "")]
 #[case("env('A')", "")]
+#[case("if __name__ == '__main__':\n    X = os.environ['A']", "")]
+#[case("if TYPE_CHECKING:\n    X = os.environ['A']\nY = os.environ['B']", "B")]
+#[case("X = os.getenv('A'", "")]
+#[case("X = int(os.getenv('A'", "")]
+#[case("SECRET_KEY = os.environ.get('A'", "A")]
+#[case("DATABASES = {'default': dj_database_url.config(", "DATABASE_URL")]
+#[case("X = 'x/' + os.getenv('A'", "A")]
+#[case("X = os.environ['A'] if 'A' in os.environ else os.environ['B']", "B")]
 fn plain_python(#[case] settings: &str, #[case] expected: &str) {
     assert_eq!(names(settings), expected, "{settings}");
 }
@@ -105,6 +113,15 @@ fn decouple(#[case] settings: &str, #[case] expected: &str) {
 #[case("X = {'default': env.db('DATABASE_URL', default='sqlite:///x')}", "")]
 #[case("X = env.cache('A')", "A")]
 #[case("env.read_env('.env')", "")]
+#[case("X = env('A', 'me@example.org')", "")]
+#[case("X = env('A', -1)", "")]
+#[case("X = env('A', None)", "")]
+#[case("X = env('A', ['x'])", "")]
+#[case("X = env('A', ())", "")]
+#[case("X = env('A', int)", "A")]
+#[case("X = env('A', [int])", "A")]
+#[case("X = env('A', bool, False)", "")]
+#[case("X = env('A', parse_default=True)", "A")]
 fn django_environ(#[case] settings: &str, #[case] expected: &str) {
     assert_eq!(names(&format!("{ENVIRON}{settings}")), expected, "{settings}");
 }
@@ -146,6 +163,17 @@ fn text(text: &str) -> Answer {
 #[case("X = [os.environ['DJANGO_ALLOWED_HOSTS']]", Answer::Address)]
 #[case("X = os.environ['HOST']", Answer::Address)]
 #[case("X = os.environ['SITE_URL']", asked(None, false))]
+#[case("X = os.environ['FRONTEND_BASE_URL']", asked(None, false))]
+#[case("X = os.environ['LOGIN_REDIRECT_URL']", asked(None, false))]
+#[case("X = os.environ['URL']", asked(None, false))]
+#[case("X = os.environ['MEDIA_URL']", asked(Some("/media/"), false))]
+#[case("X = os.environ['MONGO_URI']", asked(None, true))]
+#[case("X = os.environ['CLOUDINARY_URL']", asked(None, true))]
+#[case("X = os.environ['AMQP_URL']", asked(None, true))]
+#[case("X = os.environ['STRIPESECRETKEY']", asked(None, true))]
+#[case("X = os.environ['MAPSAPIKEY']", asked(None, true))]
+#[case("X = os.environ['BOTTOKEN']", asked(None, true))]
+#[case("X = os.environ['MAILPASSWORD']", asked(None, true))]
 #[case("X = os.environ['ENVIRONMENT']", asked(Some("production"), false))]
 #[case("X = os.environ['DJANGO_ENV']", asked(Some("production"), false))]
 #[case("EMAIL_HOST = os.environ['EMAIL_HOST']", asked(Some("localhost"), false))]

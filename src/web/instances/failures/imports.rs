@@ -3,7 +3,7 @@
 use regex::Captures;
 
 use super::{Context, Level, Row, Words, code_of, first};
-use crate::domain::{Step, distribution};
+use crate::domain::distribution;
 
 /// What Django took away: a part of the message, the release that did it.
 const DJANGO_TOOK_AWAY: [(&str, &str); 22] = [
@@ -313,7 +313,7 @@ fn python_took_away(found: &Captures<'_>, context: &Context<'_>) -> Words {
 
 fn missing_module(found: &Captures<'_>, context: &Context<'_>) -> Words {
     let module = found[1].split('.').next().unwrap_or(&found[1]);
-    if matches!(context.step, Step::Dependencies | Step::Gunicorn) {
+    if context.installs() {
         return Words::new(
             format!("A package needs {} in order to be built, and does not say so.", code_of(module)),
             format!(

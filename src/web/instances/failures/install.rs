@@ -10,6 +10,18 @@ fn not_built(package: &str, instead: &str, context: &Context<'_>) -> Words {
     )
 }
 
+/// Words for a package that is to come from a git repository, and does not.
+pub(super) fn not_fetched(context: &Context<'_>) -> Words {
+    Words::new(
+        "A package that is to come from a git repository could not be fetched.",
+        format!(
+            "see whether its address, branch and commit still exist and are public, or name a release of it in {}. Then {}",
+            context.requirements(),
+            context.push()
+        ),
+    )
+}
+
 pub(super) const ROWS: &[Row] = &[
     Row {
         patterns: &[
@@ -101,23 +113,6 @@ pub(super) const ROWS: &[Row] = &[
             Words::new(
                 format!("{package} is written for Python 2 and cannot be installed any more."),
                 format!("name a newer version of it in {}, {}", context.requirements(), context.push()),
-            )
-        },
-    },
-    Row {
-        patterns: &[r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file or directory"],
-        level: Level::Particular,
-        words: |found, context| {
-            Words::new(
-                format!(
-                    "A package must be compiled and needs {}, which the machine does not have.",
-                    code_of(first(found))
-                ),
-                format!(
-                    "name a version of it that comes ready-made, often a newer one, in {}, {}",
-                    context.requirements(),
-                    context.push()
-                ),
             )
         },
     },
@@ -242,6 +237,27 @@ pub(super) const ROWS: &[Row] = &[
             )
         },
     },
+];
+
+/// What is said in words that a project may use, too: they tell only where packages are installed.
+pub(super) const OF_INSTALLING: &[Row] = &[
+    Row {
+        patterns: &[r"fatal error: ([\w./+-]+\.h(?:pp)?): No such file or directory"],
+        level: Level::Particular,
+        words: |found, context| {
+            Words::new(
+                format!(
+                    "A package must be compiled and needs {}, which the machine does not have.",
+                    code_of(first(found))
+                ),
+                format!(
+                    "name a version of it that comes ready-made, often a newer one, in {}, {}",
+                    context.requirements(),
+                    context.push()
+                ),
+            )
+        },
+    },
     Row {
         patterns: &[
             r"Couldn't parse requirement in [`']?([^`'\s]+)",
@@ -277,16 +293,7 @@ pub(super) const ROWS: &[Row] = &[
     Row {
         patterns: &[r"Git operation failed", r"failed to fetch (?:branch|tag|commit|into)"],
         level: Level::General,
-        words: |_, context| {
-            Words::new(
-                "A package that is to come from a git repository could not be fetched.",
-                format!(
-                    "see whether its address, branch and commit still exist and are public, or name a release of it in {}. Then {}",
-                    context.requirements(),
-                    context.push()
-                ),
-            )
-        },
+        words: |_, context| not_fetched(context),
     },
     Row {
         patterns: &[

@@ -99,7 +99,7 @@ pub(super) const ROWS: &[Row] = &[
             Words::new(
                 format!("A migration makes {}, which the database has already.", code_of(first(found))),
                 format!(
-                    "the migrations were made anew, or the database was made without them. Commit the old migrations, or run `migrate --fake` for that one as a command on this instance, or begin with a new database. Then {}",
+                    "the migrations were made anew, or the database was made without them. Begin with a new database: download the data, terminate the instance and deploy it again. Or commit the migrations as they were when the database was made, {}",
                     context.push()
                 ),
             )

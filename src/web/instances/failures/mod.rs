@@ -112,39 +112,60 @@ impl Words {
 /// Lines above the last one that is known in which a more particular cause is looked for: a chain of exceptions.
 const CHAIN: usize = 90;
 
-/// Every row, the more particular before the more general: of those that know a line the first tells.
-fn rows() -> impl Iterator<Item = &'static Row> {
-    [
-        imports::ROWS,
-        install::ROWS,
-        settings::ROWS,
-        migrations::ROWS,
-        database::ROWS,
-        site::ROWS,
-        repository::ROWS,
-        machine::ROWS,
-        code::ROWS,
-        settings::GENERAL,
-        imports::GENERAL,
-        install::GENERAL,
-        site::SYMPTOMS,
-    ]
-    .into_iter()
-    .flatten()
+/// The steps that only install packages.
+const INSTALLING: &[Step] = &[Step::Gunicorn, Step::Dependencies];
+
+/// Every row with the steps in which it tells, the more particular before the more general: of those that know a line the
+/// first tells.
+fn rows() -> impl Iterator<Item = (&'static Row, &'static [Step])> {
+    let tables: [(&[Row], &[Step]); 14] = [
+        (imports::ROWS, &Step::ALL),
+        (install::ROWS, &Step::ALL),
+        (install::OF_INSTALLING, INSTALLING),
+        (settings::ROWS, &Step::ALL),
+        (migrations::ROWS, &Step::ALL),
+        (database::ROWS, &Step::ALL),
+        (site::ROWS, &Step::ALL),
+        (repository::ROWS, &Step::ALL),
+        (machine::ROWS, &Step::ALL),
+        (code::ROWS, &Step::ALL),
+        (settings::GENERAL, &Step::ALL),
+        (imports::GENERAL, &Step::ALL),
+        (install::GENERAL, &Step::ALL),
+        (site::SYMPTOMS, &Step::ALL),
+    ];
+    tables.into_iter().flat_map(|(rows, steps)| rows.iter().map(move |row| (row, steps)))
 }
 
 struct Known {
     all: RegexSet,
-    each: Vec<(Regex, &'static Row)>,
+    each: Vec<Pattern>,
+}
+
+struct Pattern {
+    regex: Regex,
+    row: &'static Row,
+    steps: &'static [Step],
+}
+
+impl Known {
+    /// The first pattern that knows the line, of those that tell in `step`.
+    fn pattern(&self, line: &str, step: Step) -> Option<&Pattern> {
+        let mut known = self.all.matches(line).into_iter().map(|index| &self.each[index]);
+        known.find(|pattern| pattern.steps.contains(&step))
+    }
 }
 
 static KNOWN: LazyLock<Known> = LazyLock::new(|| {
-    let patterns = rows().flat_map(|row| row.patterns.iter().map(move |pattern| (*pattern, row)));
+    let patterns =
+        rows().flat_map(|(row, steps)| row.patterns.iter().map(move |pattern| (*pattern, row, steps)));
     // Every pattern is compiled in a test; one that is wrong is left out rather than taking the page down.
     let each: Vec<_> = patterns
-        .filter_map(|(pattern, row)| Regex::new(&plain(pattern)).ok().map(|pattern| (pattern, row)))
+        .filter_map(|(pattern, row, steps)| {
+            Regex::new(&plain(pattern)).ok().map(|regex| Pattern { regex, row, steps })
+        })
         .collect();
-    let all = RegexSet::new(each.iter().map(|(pattern, _)| pattern.as_str())).unwrap_or_default();
+    let all = RegexSet::new(each.iter().map(|pattern| pattern.regex.as_str())).unwrap_or_default();
     Known { all, each }
 });
 
@@ -166,10 +187,8 @@ pub fn find(lines: &[String], context: &Context<'_>) -> Option<Cure> {
         if last.is_some_and(|last: usize| last - line > CHAIN) {
             break;
         }
-        let Some((words, row)) = KNOWN.all.matches(text).iter().next().map(|index| &KNOWN.each[index]) else {
-            continue;
-        };
-        let Some(found) = words.captures(text) else { continue };
+        let Some(Pattern { regex, row, .. }) = KNOWN.pattern(text, context.step) else { continue };
+        let Some(found) = regex.captures(text) else { continue };
         last.get_or_insert(*line);
         if best.as_ref().is_none_or(|(level, ..)| row.level > *level) {
             best = Some((row.level, *line, (row.words)(&found, context)));
@@ -214,6 +233,11 @@ fn unwrapped(lines: &[String]) -> Vec<(usize, Cow<'_, str>)> {
 }
 
 impl Context<'_> {
+    /// Whether the step only installs packages.
+    fn installs(&self) -> bool {
+        INSTALLING.contains(&self.step)
+    }
+
     /// The file that names the project's packages; what to make where there is none.
     fn requirements(&self) -> String {
         match self.plan.map(|plan| &plan.dependencies) {

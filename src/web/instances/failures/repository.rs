@@ -1,12 +1,16 @@
-//! The repository changed after it was looked at, or cannot be read any more.
+//! The repository changed after it was looked at, or cannot be read any more. Where packages are installed, git says the
+//! same of theirs.
 
-use super::{Level, Page, Row, Words, first, quoted};
+use super::{Level, Page, Row, Words, first, install, quoted};
 
 pub(super) const ROWS: &[Row] = &[
     Row {
         patterns: &[r"couldn't find remote ref (\S+)", r"Remote branch (\S+) not found in upstream"],
         level: Level::Particular,
         words: |found, context| {
+            if context.installs() {
+                return install::not_fetched(context);
+            }
             Words::new(
                 format!("The branch {} is gone.", quoted(first(found).trim_start_matches("refs/heads/"))),
                 format!("choose another branch on the page Edit, then {}", context.again()),
@@ -23,6 +27,9 @@ pub(super) const ROWS: &[Row] = &[
         ],
         level: Level::Particular,
         words: |_, context| {
+            if context.installs() {
+                return install::not_fetched(context);
+            }
             Words::new(
                 "The commit that was looked at is not in the repository any more: it was pushed over.",
                 format!("{} That takes the newest commit of the branch.", context.again()),
@@ -38,6 +45,9 @@ pub(super) const ROWS: &[Row] = &[
         ],
         level: Level::Particular,
         words: |_, context| {
+            if context.installs() {
+                return install::not_fetched(context);
+            }
             Words::new(
                 "The repository is gone, or not public any more.",
                 format!(

@@ -3,7 +3,7 @@
 use regex::Captures;
 
 use super::{Context, Level, Page, Row, Words, code_of, first, quoted};
-use crate::domain::distribution;
+use crate::domain::{Step, distribution};
 
 /// Words for a variable that is not set.
 fn missing_variable(name: &str, context: &Context<'_>) -> Words {
@@ -16,6 +16,28 @@ fn missing_variable(name: &str, context: &Context<'_>) -> Words {
         ),
     )
     .on(Page::Environment)
+}
+
+/// Whether a name is one of those by which a view asks for what a request brings along (PEP 3333).
+fn is_of_request(name: &str) -> bool {
+    ["HTTP_", "REMOTE_", "SSL_"].iter().any(|begin| name.starts_with(begin))
+        || matches!(
+            name,
+            "CONTENT_TYPE" | "CONTENT_LENGTH" | "SERVER_NAME" | "SERVER_PORT" | "SERVER_PROTOCOL"
+        )
+}
+
+/// Words for what a view takes for granted in a request.
+fn missing_header(name: &str, context: &Context<'_>) -> Words {
+    Words::new(
+        format!("A view reads {} of a request, which not every visitor sends.", code_of(name)),
+        format!(
+            "read it with a default, as in {}, {} The page Logs tells which view it is.",
+            code_of(&format!("request.META.get(\"{name}\", \"\")")),
+            context.push()
+        ),
+    )
+    .on(Page::Logs)
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -31,7 +53,14 @@ pub(super) const ROWS: &[Row] = &[
             r"(?:Missing|missing) (?:required )?environment variables?:? ['\x22`]?([A-Z][A-Z0-9_]{2,})",
         ],
         level: Level::Particular,
-        words: |found, context| missing_variable(first(found), context),
+        words: |found, context| {
+            let name = first(found);
+            if matches!(context.step, Step::Start | Step::Health) && is_of_request(name) {
+                missing_header(name, context)
+            } else {
+                missing_variable(name, context)
+            }
+        },
     },
     Row {
         patterns: &[r"validation errors? for (\w+)", r"Field required \[type=missing"],

@@ -53,18 +53,19 @@ fn messages() -> impl Iterator<Item = (Step, &'static str, &'static str)> {
 
 #[test]
 fn every_pattern_is_a_regular_expression_and_every_row_is_tested() {
-    let patterns = rows().map(|row| row.patterns.len()).sum::<usize>();
+    let patterns = rows().map(|(row, _)| row.patterns.len()).sum::<usize>();
     assert_eq!(KNOWN.each.len(), patterns);
     assert_eq!(KNOWN.all.len(), patterns);
     assert!(rows().count() >= 60, "{}", rows().count());
     let mut tested = Vec::new();
-    for (_, _, text) in messages() {
+    for (step, _, text) in messages() {
         let lines: Vec<_> = text.lines().map(str::to_owned).collect();
         for (_, line) in unwrapped(&lines) {
-            tested.extend(KNOWN.all.matches(&line).iter().next().map(|index| KNOWN.each[index].1));
+            tested.extend(KNOWN.pattern(&line, step).map(|pattern| pattern.row));
         }
     }
     let untested: Vec<_> = rows()
+        .map(|(row, _)| row)
         .filter(|row| !tested.iter().any(|tested| std::ptr::eq(*tested, *row)))
         .map(|row| row.patterns)
         .collect();
@@ -88,6 +89,41 @@ fn known_failures() {
 #[case(&["No problem was found", "System check identified no issues (0 silenced)."], "")]
 fn the_unknown_is_unknown(#[case] lines: &[&str], #[case] _none: &str) {
     assert_eq!(told(Step::Migrate, Some(1), None, &[], &lines.join("\n")), None);
+}
+
+#[rstest]
+#[case("File not found: data/cities.csv")]
+#[case("InvalidRequirement: 'x y'")]
+#[case("two conflicting dependencies of the task")]
+#[case("parser.c:1:10: fatal error: stdio.h: No such file or directory")]
+fn a_project_that_speaks_as_an_installer_does_is_not_taken_for_one(#[case] line: &str) {
+    for step in [Step::ConfigureGunicorn, Step::Migrate, Step::Start, Step::Health] {
+        assert_eq!(told(step, Some(1), Some(&plan(requirements())), &[], line), None, "{step:?}");
+    }
+    assert_eq!(of(Step::Dependencies, line).line, Some(0));
+}
+
+#[test]
+fn a_repository_of_a_package_is_not_taken_for_the_projects_own() {
+    for line in ["fatal: couldn't find remote ref main", "remote: Repository not found."] {
+        let (clone, install) = (of(Step::Clone, line), of(Step::Dependencies, line));
+        assert_eq!((clone.page, install.page), (Some(Page::Edit), None));
+        assert!(install.help.contains("`requirements/prod.txt`"), "{install:?}");
+    }
+}
+
+#[test]
+fn what_a_request_lacks_is_no_variable() {
+    let line = "KeyError: 'HTTP_REFERER'";
+    assert_eq!(of(Step::Health, line).page, Some(Page::Logs));
+    assert_eq!(of(Step::Migrate, line).page, Some(Page::Environment));
+    assert_eq!(of(Step::Health, "KeyError: 'SERVER_SECRET'").page, Some(Page::Environment));
+}
+
+#[test]
+fn a_table_that_is_there_already_is_not_told_to_be_faked() {
+    let help = of(Step::Migrate, "OperationalError: table \"blog_post\" already exists").help;
+    assert!(help.contains("new database") && !help.contains("--fake"), "{help}");
 }
 
 #[test]
