@@ -45,12 +45,11 @@ pub fn parse_line(line: &str) -> Line<'_> {
 
 fn parse_mark(line: &str) -> Option<Mark> {
     let rest = line.strip_prefix("::ec ")?;
-    let texts: [(&str, fn(String) -> Mark); 3] =
-        [("saw ", Mark::Saw), ("repaired ", Mark::Repaired), ("warning ", Mark::Warning)];
-    for (word, mark) in texts {
-        if let Some(text) = rest.strip_prefix(word) {
-            return Some(mark(text.to_owned()));
-        }
+    match rest.split_once(' ') {
+        Some(("saw", text)) => return Some(Mark::Saw(text.to_owned())),
+        Some(("repaired", text)) => return Some(Mark::Repaired(text.to_owned())),
+        Some(("warning", text)) => return Some(Mark::Warning(text.to_owned())),
+        _ => {}
     }
     let words: Vec<_> = rest.split(' ').collect();
     match words[..] {

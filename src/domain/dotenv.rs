@@ -118,7 +118,10 @@ mod tests {
     use proptest::prelude::*;
     use rstest::rstest;
 
-    fn read(text: &str) -> Vec<(usize, Result<(String, String), Option<String>>)> {
+    /// A line's number, and its name and value or what is told of the name alone.
+    type Told = (usize, Result<(String, String), Option<String>>);
+
+    fn read(text: &str) -> Vec<Told> {
         parse_dotenv(text)
             .into_iter()
             .map(|line| {

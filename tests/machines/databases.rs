@@ -176,7 +176,10 @@ async fn postgresql_of_hard_coded_settings_is_on_the_machine_and_survives_failur
     let live = mira.until(&name, "live", 240).await;
     let id = live["instance_id"].as_str().unwrap().to_owned();
     let log = mira.get(&format!("/instances/{name}/log")).await.text;
-    assert!(log.contains("is installed besides: nothing that the project asks for speaks to PostgreSQL"), "{log}");
+    assert!(
+        log.contains("is installed besides: nothing that the project asks for speaks to PostgreSQL"),
+        "{log}"
+    );
     let visitor = Person::new(&mira.address(&name).await);
     let first = visits(&visitor).await;
     assert_eq!(visits(&visitor).await, first + 1);

@@ -67,8 +67,7 @@ async fn variables_reach_the_project_alone_and_its_first_admin_signs_in() {
         let page = mira.get(&format!("/instances/shop{path}")).await.text;
         assert!(!page.contains("7hQx") && !page.contains(&digest), "{path}:\n{page}");
     }
-    let places =
-        "grep -rlF 7hQx /etc /opt /var/lib/cloud /var/lib/ec-deployer /srv/app/releases/*/values; true";
+    let places = "grep -rlF 7hQx /etc /opt /var/lib/cloud /var/lib/ec-deployer /srv/app/releases/*/{values,app.env}; true";
     assert_eq!(site.exec(&id, &["bash", "-c", places]).await.trim(), "/srv/app/releases/1/app.env");
     let mode = site.exec(&id, &["stat", "-c", "%a %U %G", "/srv/app/releases/1/app.env"]).await;
     assert_eq!(mode.trim(), "640 root app");

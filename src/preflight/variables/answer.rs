@@ -41,6 +41,18 @@ const PREFIXES: [&str; 16] = [
 const OF_DATABASES: [&str; 10] =
     ["DB", "DATABASE", "POSTGRES", "POSTGRESQL", "PG", "PSQL", "MYSQL", "MARIADB", "SQL", "RDS"];
 
+/// Keys that a project signs with for itself: nobody else gives it one.
+const OWN_KEYS: [&str; 8] = [
+    "SECRET_KEY",
+    "DJANGO_SECRET_KEY",
+    "DJANGO_SECRET",
+    "SECRETKEY",
+    "JWT_SECRET_KEY",
+    "JWT_SECRET",
+    "JWT_SIGNING_KEY",
+    "JWT_KEY",
+];
+
 /// Words of a name whose value is nobody else's business.
 const SECRETS: [&str; 11] = [
     "KEY",
@@ -196,7 +208,7 @@ fn by_setting(place: &Place, cast: Cast) -> Option<Answer> {
 }
 
 fn by_name(name: &str, cast: Cast) -> Option<Answer> {
-    if matches!(name, "SECRET_KEY" | "DJANGO_SECRET_KEY" | "DJANGO_SECRET" | "SECRETKEY") {
+    if OWN_KEYS.contains(&name) {
         return Some(Answer::Secret);
     }
     if matches!(name, "DEBUG" | "DJANGO_DEBUG" | "APP_DEBUG" | "DEBUG_MODE" | "DEBUG_VALUE" | "IS_DEBUG") {
