@@ -156,7 +156,7 @@ async fn a_bake_is_asked_for_once_and_seen_as_it_goes() {
     page.has("<li data-state=\"done\"><span>Make the base system<span class=\"unseen\">, done</span></span><span class=\"num\">37.0 s</span></li>");
     page.has("aria-current=\"step\"><span>Update and upgrade OS packages");
     page.has("data-elapsed=\"0\"");
-    page.has("value=\"40\" max=\"100\"");
+    page.has("value=\"35\" max=\"100\"");
     assert_eq!(mira.get(&format!("/images/{image}/log")).await.location(), "/images");
 
     let made = BakedImage { cloud_ref: "img-2", base: "Debian", size: 5 };

@@ -152,7 +152,7 @@ fn text(text: &str) -> Answer {
 #[case("SECRET_KEY = os.environ['ANYTHING']", Answer::Secret)]
 #[case("X = os.environ['DJANGO_SECRET_KEY']", Answer::Secret)]
 #[case("X = os.environ['JWT_SECRET']", Answer::Secret)]
-#[case("X = os.environ['JWT_SECRET_KEY']", asked(None, true))]
+#[case("X = os.environ['STRIPE_SECRET_KEY']", asked(None, true))]
 #[case("X = os.environ['STRIPE_API_KEY']", asked(None, true))]
 #[case("X = os.environ['SENTRY_DSN']", asked(None, true))]
 #[case("X = os.environ['COMPANY']", asked(None, false))]
