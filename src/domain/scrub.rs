@@ -1,6 +1,6 @@
 //! Masks an instance's secrets in its logs: each byte by one byte, so that what is stored is as long as what came.
 
-use std::ops::Range;
+use std::{collections::HashSet, ops::Range};
 
 use aho_corasick::{Anchored, automaton::Automaton, nfa::contiguous::NFA};
 
@@ -30,8 +30,18 @@ const SHORTEST: usize = 6;
 /// of a log that may be the beginning of a secret is short.
 const PIECE: usize = 512;
 
-/// Values that are no secret, in small letters: a log without these words says nothing any more.
-const WORDS: [&str; 25] = [
+/// Values that are no secret, in small letters: a log without these words says nothing any more. Among them are those
+/// that are offered for what settings ask for.
+const WORDS: [&str; 34] = [
+    "/media/",
+    "/static/",
+    "admin/",
+    "django.core.mail.backends.smtp.emailbackend",
+    "http://localhost",
+    "redis://localhost:6379",
+    "redis://localhost:6379/0",
+    "root@localhost",
+    "webmaster@localhost",
     "backend",
     "console",
     "default",
@@ -79,13 +89,14 @@ fn own_words(line: &[u8]) -> usize {
 }
 
 impl Scrubber {
-    /// Looks for these values, each of their lines alone. What is too short or too common to be a secret is left out.
-    pub fn new<'a>(values: impl IntoIterator<Item = &'a SecretValue>) -> Self {
+    /// Looks for these values, each of their lines alone. What is too short or too common to be a secret is left out,
+    /// and so is what is `known`: logs are full of it.
+    pub fn new<'a>(values: impl IntoIterator<Item = &'a SecretValue>, known: &HashSet<String>) -> Self {
         let mut patterns: Vec<Vec<u8>> = values
             .into_iter()
             .flat_map(|value| value.expose().lines())
             .map(str::trim)
-            .filter(|line| !is_ordinary(line))
+            .filter(|line| !is_ordinary(line) && !known.contains(*line))
             .flat_map(|line| pieces(line.as_bytes()))
             .collect();
         patterns.sort_unstable();
@@ -192,9 +203,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn scrubber(values: &[&str]) -> Scrubber {
+        beside(&[], values)
+    }
+
+    /// The same, where some is known.
+    fn beside(known: &[&str], values: &[&str]) -> Scrubber {
         let values: Vec<_> =
             values.iter().map(|value| SecretValue::try_from((*value).to_owned()).unwrap()).collect();
-        Scrubber::new(&values)
+        Scrubber::new(&values, &known.iter().map(|known| (*known).to_owned()).collect())
     }
 
     /// The log as it is stored, of what a machine sends in pieces and sends again where it is held back.
@@ -233,6 +249,14 @@ mod tests {
         let long = "x1".repeat(1500);
         let masked = stored(&scrubber(&[&long]), &[&long[..700], &long[700..], "\n"]);
         assert!(masked.trim_end().bytes().all(|b| b == b'*') && masked.len() == long.len() + 1);
+    }
+
+    #[test]
+    fn what_is_offered_and_what_is_known_is_left() {
+        let plain = beside(&["guestbook"], &["/static/", "Admin/", "redis://localhost:6379/0", "guestbook"]);
+        assert!(plain.0.is_none());
+        let other = beside(&["guestbook"], &["guestbook-2"]);
+        assert_eq!(stored(&other, &["guestbook guestbook-2\n"]), "guestbook ***********\n");
     }
 
     #[test]

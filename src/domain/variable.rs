@@ -10,8 +10,8 @@ use super::{NameError, names::name_type};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VariableName(String);
 
-/// What the machine needs to run a project, and how a program is told which code to load.
-const OF_THE_MACHINE: [&str; 16] = [
+/// What the machine gives every project.
+const SET_BY_THE_MACHINE: [&str; 10] = [
     "PATH",
     "HOME",
     "USER",
@@ -19,20 +19,77 @@ const OF_THE_MACHINE: [&str; 16] = [
     "SHELL",
     "LANG",
     "PYTHONPATH",
-    "PYTHONHOME",
-    "PYTHONSTARTUP",
     "PYTHONUNBUFFERED",
     "DJANGO_SETTINGS_MODULE",
     "VIRTUAL_ENV",
-    "GUNICORN_CMD_ARGS",
-    "BASH_ENV",
-    "ENV",
-    "SHELLOPTS",
 ];
 
-/// Beginnings of names that are the machine's own: the deployer's values, the dynamic linker's, and those of the
-/// programs that fetch a project and what it needs.
-const BEGINNINGS: [&str; 4] = ["EC_", "LD_", "UV_", "GIT_"];
+/// How else a program is told which code to load, from where to fetch it and where to find it: `bash(1)`, `python(1)`,
+/// `ld.so(8)`, `git(1)`.
+const OF_PROGRAMS: [&str; 32] = [
+    "PYTHONHOME",
+    "PYTHONSTARTUP",
+    "GUNICORN_CMD_ARGS",
+    "BASH_ENV",
+    "SHELLOPTS",
+    "LD_PRELOAD",
+    "LD_LIBRARY_PATH",
+    "LD_ASSUME_KERNEL",
+    "LD_AUDIT",
+    "LD_BIND_NOW",
+    "LD_BIND_NOT",
+    "LD_DEBUG",
+    "LD_DEBUG_OUTPUT",
+    "LD_DYNAMIC_WEAK",
+    "LD_HWCAP_MASK",
+    "LD_ORIGIN_PATH",
+    "LD_PROFILE",
+    "LD_PROFILE_OUTPUT",
+    "LD_SHOW_AUXV",
+    "LD_TRACE_LOADED_OBJECTS",
+    "LD_USE_LOAD_BIAS",
+    "LD_VERBOSE",
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_NAMESPACE",
+    "GIT_EXEC_PATH",
+    "GIT_TEMPLATE_DIR",
+    "GIT_ASKPASS",
+    "GIT_TERMINAL_PROMPT",
+    "GIT_ALLOW_PROTOCOL",
+];
+
+/// Beginnings of names that are not a project's own: the deployer's values, and what git and uv are told by. `GIT_SHA`
+/// and `LD_SDK_KEY` are names of projects.
+const BEGINNINGS: [&str; 9] = [
+    "EC_",
+    "UV_",
+    "GIT_CONFIG",
+    "GIT_SSH",
+    "GIT_SSL_",
+    "GIT_HTTP_",
+    "GIT_PROXY_",
+    "GIT_TRACE",
+    "GIT_ALTERNATE_OBJECT",
+];
+
+/// Words of a name whose value is nobody else's business.
+const SECRETS: [&str; 12] = [
+    "KEY",
+    "SECRET",
+    "TOKEN",
+    "PASSWORD",
+    "PASS",
+    "PASSWD",
+    "PWD",
+    "CREDENTIALS",
+    "DSN",
+    "PASSPHRASE",
+    "APIKEY",
+    "SECRETKEY",
+];
 
 impl VariableName {
     /// Longest name, in characters.
@@ -43,9 +100,22 @@ impl VariableName {
         Self("SECRET_KEY".to_owned())
     }
 
-    /// Whether a name is the machine's own, so that nobody need or can give it a value.
+    /// Whether the machine gives every project a variable of this name, so that nobody need or can give it a value.
+    pub fn is_set_by_the_machine(name: &str) -> bool {
+        SET_BY_THE_MACHINE.contains(&name)
+    }
+
+    /// Whether a name is the machine's own or one that its programs go by, so that nobody can give it a value.
     pub fn is_of_the_machine(name: &str) -> bool {
-        OF_THE_MACHINE.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        Self::is_set_by_the_machine(name)
+            || OF_PROGRAMS.contains(&name)
+            || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+    }
+
+    /// Whether a value under this name is a secret whatever it looks like.
+    pub fn is_secret(&self) -> bool {
+        let name = self.0.to_ascii_uppercase();
+        name.split('_').any(|word| SECRETS.iter().any(|secret| word == *secret || is_end(word, secret)))
     }
 }
 
@@ -68,9 +138,14 @@ impl FromStr for VariableName {
                 "The settings module is read from the project's `manage.py` and `wsgi.py`, so that it is not given here.",
             ));
         }
-        if Self::is_of_the_machine(text) {
+        if Self::is_set_by_the_machine(text) {
             return Err(NameError::new(format!(
                 "`{text}` is set by the machine itself: with another value the project could not be run."
+            )));
+        }
+        if Self::is_of_the_machine(text) {
+            return Err(NameError::new(format!(
+                "`{text}` is a name that the programs on the machine go by, so that no project can be given it."
             )));
         }
         Ok(Self(text.to_owned()))
@@ -78,6 +153,11 @@ impl FromStr for VariableName {
 }
 
 name_type!(VariableName);
+
+/// Whether a word that is written as one ends in another: `STRIPESECRETKEY`. Short ones end others by chance.
+fn is_end(word: &str, secret: &str) -> bool {
+    matches!(secret, "SECRETKEY" | "APIKEY" | "TOKEN" | "PASSWORD") && word.ends_with(secret)
+}
 
 /// The value of a variable: any text without NUL. It prints as nothing and is wiped from memory.
 #[derive(Clone, Debug)]
@@ -90,6 +170,22 @@ impl SecretValue {
     /// The value itself, for who delivers or seals it.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
+    }
+
+    /// Whether it is what tells nothing under a name that is no secret's: one word in small letters, or a path of such.
+    fn is_plain(&self) -> bool {
+        let text = self.expose();
+        let plain = |part: &str| {
+            let small =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.');
+            part.len() <= 20
+                && part.chars().all(small)
+                && part.chars().filter(char::is_ascii_digit).count() <= 2
+        };
+        match text.contains('/') {
+            true => text.len() <= 100 && text.split('/').all(plain),
+            false => text.len() <= 20 && text.chars().all(|c| c.is_ascii_lowercase()),
+        }
     }
 
     /// A random one: 50 letters and digits, as long as what `startproject` makes.
@@ -124,6 +220,13 @@ pub struct Variable {
     pub value: SecretValue,
 }
 
+impl Variable {
+    /// Whether its value is to be kept out of logs: it is not where neither name nor value look like a secret's.
+    pub fn may_be_secret(&self) -> bool {
+        self.name.is_secret() || !self.value.is_plain()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +237,10 @@ mod tests {
     #[case("_a1", true)]
     #[case("lower", true)]
     #[case("ENVIRONMENT", true)]
+    #[case("ENV", true)]
+    #[case("GIT_SHA", true)]
+    #[case("GIT_COMMIT", true)]
+    #[case("LD_SDK_KEY", true)]
     #[case("PATHS", true)]
     #[case("", false)]
     #[case("1A", false)]
@@ -145,9 +252,44 @@ mod tests {
     #[case("PATH", false)]
     #[case("EC_TOKEN", false)]
     #[case("LD_PRELOAD", false)]
+    #[case("LD_LIBRARY_PATH", false)]
+    #[case("GIT_DIR", false)]
+    #[case("GIT_SSH_COMMAND", false)]
+    #[case("GIT_CONFIG_GLOBAL", false)]
+    #[case("UV_INDEX_URL", false)]
+    #[case("BASH_ENV", false)]
     #[case("DJANGO_SETTINGS_MODULE", false)]
     fn names_are_by_the_rule_and_not_the_machines_own(#[case] text: &str, #[case] good: bool) {
         assert_eq!(text.parse::<VariableName>().is_ok(), good, "{text:?}");
+    }
+
+    #[rstest]
+    #[case("STRIPE_KEY", true)]
+    #[case("stripe_secret", true)]
+    #[case("STRIPESECRETKEY", true)]
+    #[case("BOTTOKEN", true)]
+    #[case("SENTRY_DSN", true)]
+    #[case("STATIC_URL", false)]
+    #[case("MONKEY", false)]
+    #[case("SITE_NAME", false)]
+    fn a_name_tells_a_secret(#[case] name: &str, #[case] secret: bool) {
+        assert_eq!(name.parse::<VariableName>().unwrap().is_secret(), secret, "{name}");
+    }
+
+    #[rstest]
+    #[case("guestbook", true)]
+    #[case("/static/", true)]
+    #[case("admin/", true)]
+    #[case("/srv/app/shared/db.sqlite3", true)]
+    #[case("api/v1/", true)]
+    #[case("/services/T0000/B0000", false)]
+    #[case("/hooks/8f7a6b5c4d", false)]
+    #[case("correct-horse-battery", false)]
+    #[case("correcthorsebatterystaple", false)]
+    #[case("hunter22", false)]
+    #[case("redis://:pw@host/0", false)]
+    fn one_word_and_a_path_are_plain(#[case] value: &str, #[case] plain: bool) {
+        assert_eq!(SecretValue::try_from(value.to_owned()).unwrap().is_plain(), plain, "{value}");
     }
 
     #[test]

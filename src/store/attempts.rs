@@ -112,6 +112,8 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         lifecycle::set_status(&mut tx, instance, Status::Launching).await?;
+        // What it deploys may be called otherwise than what was deployed before.
+        self.scrubbers.forget(instance);
         tx.commit().await?;
         self.tell(Change::Instance(instance));
         Ok(())

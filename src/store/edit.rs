@@ -57,10 +57,11 @@ impl Edit {
         }
     }
 
-    /// Whether the instance has been brought to this form by another request since the form was shown: then
-    /// there is nothing left to do, as after a double click.
-    pub fn is_done(&self, there: &Instance) -> bool {
-        self.version != there.version() && self.has_form_of(there)
+    /// What was typed, as one short text; of variables their names, since a digest of a short value tells it.
+    fn digest(&self) -> String {
+        let names: Vec<_> = self.variables.iter().map(|variable| variable.name.as_str()).collect();
+        let typed = [self.form().text(), names.join(" ")].join("\n");
+        format!("edit {} {}", self.version, hex::encode(Sha256::digest(typed)))
     }
 
     /// Whether nothing but the description of the instance is another, and it has or is to have a machine: that
@@ -78,6 +79,14 @@ impl Edit {
 }
 
 impl Store {
+    /// Whether an edit has nothing left to do, of an instance as it is now: what it asks for was done by another request.
+    ///
+    /// # Errors
+    /// Where the database fails.
+    pub async fn is_edited(&self, edit: &Edit, there: &Instance) -> Result<bool, StoreError> {
+        is_done(&mut *self.readers.acquire().await?, edit, there).await
+    }
+
     /// Writes another form of an instance, and queues the plan's deployment: at once where it is up, after the one
     /// under way, in the place of one that waits; where it is stopped, for when it is started.
     ///
@@ -89,15 +98,11 @@ impl Store {
     /// too many variables. Nothing was written then.
     pub async fn edit(&self, edit: &Edit) -> Result<(), SubmitError> {
         let mut tx = self.begin().await?;
-        let typed = hex::encode(Sha256::digest(edit.form().text()));
-        let digest = format!("edit {} {typed}", edit.version);
-        if asked_before(&mut tx, edit.row, &digest, edit.received_at).await?.is_some() {
-            return Ok(());
-        }
         let there = instances!("WHERE i.id = $1", edit.row.0).fetch_one(&mut *tx).await?.read()?;
-        if edit.is_done(&there) {
+        if is_done(&mut tx, edit, &there).await? {
             return Ok(());
         }
+        let digest = edit.digest();
         if there.is_leaving() {
             return Err(SubmitError::Terminating);
         }
@@ -128,6 +133,16 @@ impl Store {
         self.tell(Change::Instance(edit.row));
         Ok(())
     }
+}
+
+/// Whether there is nothing left to do: after a double click, or where another request has brought the instance to this
+/// form since it was shown. That one had not these variables, where some were typed.
+async fn is_done(tx: &mut SqliteConnection, edit: &Edit, there: &Instance) -> Result<bool, StoreError> {
+    let meanwhile = edit.version != there.version();
+    if meanwhile && edit.variables.is_empty() && edit.has_form_of(there) {
+        return Ok(true);
+    }
+    Ok(asked_before(tx, edit.row, &edit.digest(), edit.received_at).await?.is_some())
 }
 
 /// What an instance's form holds.

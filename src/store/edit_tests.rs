@@ -4,7 +4,9 @@ use super::{
     tests::{deploying, later, owner, plan, repo, store, submission},
     *,
 };
-use crate::domain::{Failure, Instance, Outcome, Reason, RepoUrl, Status, Timestamp, UserId, Wanted};
+use crate::domain::{
+    Failure, Instance, Outcome, Reason, RepoUrl, SecretValue, Status, Timestamp, UserId, Variable, Wanted,
+};
 
 async fn there(store: &Store, row: RowId) -> Instance {
     store.instance_by_row(row).await.unwrap().unwrap().instance
@@ -99,6 +101,32 @@ async fn while_stopped_an_edit_is_kept_for_the_start_however_it_was_stopped() {
     let there = there(&store, row).await;
     assert_eq!((there.wanted, there.is_to_start()), (Wanted::Stopped, false));
     assert!(store.start(row).await.unwrap());
+}
+
+#[tokio::test]
+async fn variables_typed_on_a_form_that_was_saved_meanwhile_are_not_dropped() {
+    let (store, _dir) = store().await;
+    let row = live(&store).await;
+    let typed = |name: &str| Variable {
+        name: name.parse().unwrap(),
+        value: SecretValue::try_from("hunter22".to_owned()).unwrap(),
+    };
+    let plain = edit(&store, row, 'b').await;
+    let with = Edit { variables: vec![typed("TOKEN")], ..plain.clone() };
+    store.edit(&plain).await.unwrap();
+    assert!(store.is_edited(&plain, &there(&store, row).await).await.unwrap());
+    assert!(!store.is_edited(&with, &there(&store, row).await).await.unwrap());
+    assert!(matches!(store.edit(&with).await, Err(SubmitError::Changed)));
+    assert!(store.variables(row).await.unwrap().is_empty());
+    // A double click is one all the same; another variable is another wish.
+    let form = edit(&store, row, 'c').await;
+    let form = Edit { received_at: Timestamp::now(), variables: vec![typed("TOKEN")], ..form };
+    store.edit(&form).await.unwrap();
+    assert!(store.is_edited(&form, &there(&store, row).await).await.unwrap());
+    store.edit(&form).await.unwrap();
+    assert_eq!(told(&store, row).await.len(), 3);
+    let other = Edit { variables: vec![typed("OTHER")], ..form };
+    assert!(matches!(store.edit(&other).await, Err(SubmitError::Changed)));
 }
 
 #[tokio::test]

@@ -58,20 +58,22 @@ impl Store {
     }
 
     /// Asks for a first admin of an instance's project, which the next deployment makes. One that was asked for and is
-    /// not made yet gives way to it.
+    /// not made by a deployment that ended well gives way to it. False where there is one of this name whose password
+    /// nobody has seen yet: it stays as it is.
     ///
     /// # Errors
-    /// [`AdminError::Unshown`] where one was made whose password nobody has seen yet.
-    pub async fn want_first_admin(&self, instance: RowId, name: &AdminName) -> Result<(), AdminError> {
+    /// [`AdminError::Unshown`] where another was made whose password nobody has seen yet.
+    pub async fn want_first_admin(&self, instance: RowId, name: &AdminName) -> Result<bool, AdminError> {
         let mut tx = self.begin().await?;
-        if self.put_first_admin(&mut tx, instance, name).await? {
+        let asked = self.put_first_admin(&mut tx, instance, name).await?;
+        if asked {
             tx.commit().await?;
             self.tell(Change::Notice(instance));
         }
-        Ok(())
+        Ok(asked)
     }
 
-    /// The same, within a transaction. False where that one is wanted already.
+    /// The same, within a transaction.
     pub(super) async fn put_first_admin(
         &self,
         tx: &mut SqliteConnection,
@@ -80,17 +82,20 @@ impl Store {
     ) -> Result<bool, AdminError> {
         let text = name.as_str();
         let there = sqlx::query!(
-            r#"SELECT username, state, sealed IS NOT NULL AS "has_password!: bool" FROM first_admins WHERE instance = $1"#,
+            r#"SELECT a.username, a.sealed IS NOT NULL AS "has_password!: bool",
+                      a.state = 'created' AND coalesce(d.outcome IN ('live', 'replaced'), FALSE) AS "made!: bool"
+               FROM first_admins a LEFT JOIN deployments d ON d.id = a.deployment WHERE a.instance = $1"#,
             instance.0
         )
         .fetch_optional(&mut *tx)
         .await?;
         if let Some(there) = there.filter(|there| there.has_password) {
-            if there.state == AdminState::Created.name() {
-                return Err(AdminError::Unshown);
-            }
             if there.username == text {
                 return Ok(false);
+            }
+            // One of a deployment that failed cannot be looked at, so that it is not in the way.
+            if there.made {
+                return Err(AdminError::Unshown);
             }
         }
         let password = admin_password();

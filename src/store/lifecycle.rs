@@ -228,6 +228,8 @@ impl Store {
             .execute(&mut *tx)
             .await?;
         set_status(&mut tx, instance, Status::Deploying).await?;
+        // What it deploys may be called otherwise than what was deployed before.
+        self.scrubbers.forget(instance);
         tx.commit().await?;
         self.tell(Change::Instance(instance));
         Ok(())

@@ -1,10 +1,12 @@
 //! The variables of instances. Values come in and go out as secrets, and are sealed in between.
 
+use std::collections::HashSet;
+
 use sqlx::SqliteConnection;
 
 use super::{Change, Store, StoreError, error::At};
 use crate::domain::{
-    DeploymentId, Lost, RowId, Scrubber, SecretValue, Timestamp, Variable, VariableName, Vault,
+    Answer, DeploymentId, Lost, Plan, RowId, Scrubber, SecretValue, Timestamp, Variable, VariableName, Vault,
 };
 
 /// A variable as pages show it: without its value.
@@ -18,7 +20,8 @@ pub struct KeptVariable {
     pub is_lost: bool,
     /// Whether its value was made here, at random.
     pub is_made: bool,
-    /// Whether the machine has another value, or one though it was removed: the next deployment brings it.
+    /// Whether the machine has another value, or one though it was removed: the next deployment brings it. What is lost
+    /// it cannot bring.
     pub waits: bool,
     /// When it was changed last.
     pub changed_at: Timestamp,
@@ -112,7 +115,7 @@ impl Store {
                     is_set: row.sealed.is_some(),
                     is_lost,
                     is_made: row.made != 0,
-                    waits: row.sealed != row.given,
+                    waits: row.sealed != row.given && !is_lost,
                     changed_at: Timestamp(row.changed_at),
                 })
             })
@@ -298,23 +301,38 @@ impl Store {
         let Some(instance) = rows.first().map(|row| RowId(row.instance)) else {
             return Ok(Environment::default());
         };
-        let news = rows.iter().any(|row| row.sealed != row.given);
+        let (mut news, mut removed) = (false, false);
         let mut environment = Environment::default();
         for row in rows {
             let name: VariableName = At { table: "variables", row: row.row }.read("name", &row.name)?;
-            let Some(sealed) = row.sealed else { continue };
-            match open(&self.vault, instance, &row.name, &sealed) {
-                Ok(value) => environment.variables.push(Variable { name, value }),
-                Err(Lost) => environment.lost.push(name),
+            let Some(sealed) = row.sealed else {
+                removed = true;
+                continue;
+            };
+            // What the machine has from now on: of what is lost nothing.
+            let has = match open(&self.vault, instance, &row.name, &sealed) {
+                Ok(value) => {
+                    environment.variables.push(Variable { name, value });
+                    Some(sealed)
+                }
+                Err(Lost) => {
+                    environment.lost.push(name);
+                    None
+                }
+            };
+            if has != row.given {
+                sqlx::query!("UPDATE variables SET given = $2 WHERE rowid = $1", row.row, has)
+                    .execute(&mut *tx)
+                    .await?;
+                news = true;
             }
         }
-        if news {
+        if removed {
             sqlx::query!("DELETE FROM variables WHERE instance = $1 AND sealed IS NULL", instance.0)
                 .execute(&mut *tx)
                 .await?;
-            sqlx::query!("UPDATE variables SET given = sealed WHERE instance = $1", instance.0)
-                .execute(&mut *tx)
-                .await?;
+        }
+        if news || removed {
             self.scrubbers.forget(instance);
             tx.commit().await?;
             self.tell(Change::Notice(instance));
@@ -347,9 +365,47 @@ impl Store {
         let mut values: Vec<SecretValue> = rows
             .iter()
             .flat_map(|row| [&row.sealed, &row.given].into_iter().flatten().map(|sealed| (&row.name, sealed)))
-            .filter_map(|(name, sealed)| open(&self.vault, instance, name, sealed).ok())
+            .filter_map(|(name, sealed)| {
+                let value = open(&self.vault, instance, name, sealed).ok()?;
+                Some(Variable { name: name.parse().ok()?, value })
+            })
+            .filter(Variable::may_be_secret)
+            .map(|variable| variable.value)
             .collect();
         values.extend(self.admin_password(tx, instance).await?);
-        Ok(self.scrubbers.keep(instance, Scrubber::new(&values)))
+        let known = known(tx, instance).await?;
+        Ok(self.scrubbers.keep(instance, Scrubber::new(&values, &known)))
     }
+}
+
+/// What an instance's logs are full of, or anybody reads in its repository: its name, the names of its project's modules,
+/// and the values that the site gave or offered. A variable with such a value takes none of it from the logs.
+async fn known(tx: &mut SqliteConnection, instance: RowId) -> Result<HashSet<String>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT i.name, i.project_name, d.id AS "id?", d.plan AS "plan?"
+           FROM instances i LEFT JOIN deployments d ON d.id =
+                (SELECT max(id) FROM deployments WHERE instance = i.id AND begun_at IS NOT NULL)
+           WHERE i.id = $1"#,
+        instance.0
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let plan: Option<Plan> = match row.id.zip(row.plan) {
+        Some((id, plan)) => Some(At { table: "deployments", row: id }.json("plan", &plan)?),
+        None => None,
+    };
+    let mut paths = vec![row.project_name];
+    let mut known = HashSet::from([row.name]);
+    if let Some(plan) = plan {
+        paths.extend([plan.project.to_string(), plan.settings]);
+        paths.extend(plan.wsgi);
+        known.extend(plan.variables.into_iter().filter_map(|demanded| match demanded.answer {
+            Answer::Text { text } => Some(text),
+            Answer::Asked { offer, secret: false } => offer,
+            Answer::Secret | Answer::Address | Answer::Database { .. } | Answer::Asked { .. } => None,
+        }));
+    }
+    known.extend(paths.iter().flat_map(|path| path.split(['/', '.'])).map(str::to_owned));
+    known.extend(paths);
+    Ok(known)
 }

@@ -64,7 +64,7 @@ async fn an_admin_bakes_a_new_image_and_deletes_the_old_one() {
     assert!(row.contains(" MB</td>") || row.contains(" GB</td>"), "its size is known: {row}");
     let id = row.split("href=\"/images/").nth(1).unwrap().split('/').next().unwrap();
     let log = mira.get(&format!("/images/{id}/log")).await.text;
-    assert_eq!(log.matches("<li data-state=\"done\">").count(), 9, "{log}");
+    assert_eq!(log.matches("<li data-state=\"done\">").count(), 10, "{log}");
     let text = mira.get(&format!("/images/{id}/log.txt")).await.text;
     assert!(text.ends_with("::ec done\n"), "{text}");
 

@@ -137,9 +137,103 @@ async fn a_pasted_env_saves_the_good_lines_and_tells_the_others_by_number() {
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
     let answer = mira.post(&format!("{PAGE}/paste"), &[("dotenv", &format!("M={}", "x".repeat(9000)))]).await;
     answer.has("at most 256 KB together");
-    let many: String = (0..101).map(|n| format!("V{n}=1\n")).collect();
+    answer.has("What you pasted has 9 KB.");
+    let many: String = (0..90).map(|n| format!("V{n}=1\n")).collect();
+    let many = format!("A=3\nPATH=/bin\n{many}");
     let answer = mira.post(&format!("{PAGE}/paste"), &[("dotenv", &many)]).await;
     answer.has("at most 100 variables");
+    answer.has("This instance has 12 variables. Of what you pasted new are 90: <code>V0</code>, ");
+    answer.has("That is 2 too many.");
+    answer.has("Line 2 (<code>PATH</code>):");
+}
+
+#[tokio::test]
+async fn a_variable_too_many_is_told_and_its_value_kept() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.deploy("shop1").await;
+    mira.get(PAGE).await;
+    let many: String = (0..100).map(|n| format!("V{n}=1\n")).collect();
+    let answer = mira.post(&format!("{PAGE}/paste"), &[("dotenv", &many)]).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER, "{}", answer.body);
+    let answer = mira.post(PAGE, &[("variable", "TOKEN"), ("value", SECRET)]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer
+        .has("<h2>It would be too much</h2><p>Nothing was saved: an instance has at most 100 variables.</p>");
+    answer.has_not("value-error");
+    answer.has_not(SECRET);
+    let kept = answer.between("name=\"kept\" value=\"", "\"");
+    mira.post(&format!("{PAGE}/V0/remove"), &[]).await;
+    let fields = [("variable", "TOKEN"), ("value", ""), ("kept", kept.as_str())];
+    assert_eq!(mira.post(PAGE, &fields).await.location(), format!("{PAGE}?done=saved"));
+    let deployment = app.boot("shop1").await;
+    assert!(given(&app, deployment).await.1.starts_with(&format!("TOKEN={SECRET}\0")));
+    let answer = mira.post(&format!("{PAGE}/secret-key"), &[]).await;
+    answer.has("<h2>It would be too much</h2>");
+}
+
+#[tokio::test]
+async fn a_key_of_several_lines_keeps_them_and_one_line_has_no_other_behind_it() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.get("/instances/new").await;
+    *app.demands.lock().unwrap() = vec![asked("APP_KEY", 3, None, true), asked("CERT", 4, None, false)];
+    let key = "-----BEGIN KEY-----\r\nMIIEvQ\r\n-----END KEY-----\r\n";
+    let source = [("github_url", REPO), ("project_name", "backend"), ("name", "shop1")];
+    let mut fields = source.to_vec();
+    fields.push(("env.CERT", key));
+    let answer = mira.post("/instances/new", &fields).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let again = answer.between("name=\"env.CERT\"", "</textarea>");
+    assert!(again.ends_with("\n-----BEGIN KEY-----\nMIIEvQ\n-----END KEY-----\n"), "{again}");
+    fields.push(("env.APP_KEY", key));
+    assert_eq!(mira.post("/instances/new", &fields).await.location(), "/instances/shop1");
+    mira.get(PAGE).await.has("<textarea id=\"value\" name=\"value\" class=\"mono line masked\"");
+    set(&mut mira, "KEY", key).await;
+    set(&mut mira, "LINE", "one\r\n").await;
+    let deployment = app.boot("shop1").await;
+    let key = key.replace('\r', "");
+    let all = format!("APP_KEY={key}\0CERT={key}\0KEY={key}\0LINE=one\0");
+    assert_eq!(given(&app, deployment).await.1, all);
+}
+
+#[tokio::test]
+async fn what_is_demanded_and_cannot_be_given_is_told_before_anything_is_launched() {
+    let app = spawn_app().await;
+    let mut mira = app.owner("mira").await;
+    mira.get("/instances/new").await;
+    let source = [("github_url", REPO), ("project_name", "backend"), ("name", "shop1")];
+    for name in ["EC_REGION", "UV_LEVEL", "my.setting"] {
+        *app.demands.lock().unwrap() = vec![asked(name, 5, None, false), asked("PATH", 6, None, false)];
+        let answer = mira.post("/instances/new", &source).await;
+        assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "{name}");
+        answer.has(&format!("The settings ask for the variable <code>{name}</code>"));
+        answer.has("Give it a default there, or another name.");
+        assert!(app.store.instances(None).await.unwrap().is_empty(), "nothing was made");
+    }
+    // Names that are a project's own, though programs have such, too.
+    *app.demands.lock().unwrap() =
+        vec![asked("ENV", 5, Some("production"), false), asked("GIT_SHA", 6, None, false)];
+    let answer = mira.post("/instances/new", &source).await;
+    answer.has("The settings ask for 2 variables");
+    let mut fields = source.to_vec();
+    fields.extend([("env.ENV", "production"), ("env.GIT_SHA", "abc")]);
+    assert_eq!(mira.post("/instances/new", &fields).await.location(), "/instances/shop1");
+    let deployment = app.live("shop1").await;
+    assert_eq!(given(&app, deployment).await.0, 410);
+    let given = app.store.give_environment(deployment).await.unwrap().variables;
+    assert_eq!(given.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["ENV", "GIT_SHA"]);
+    *app.demands.lock().unwrap() = vec![asked("EC_REGION", 5, None, false)];
+    let answer = mira.post("/instances/shop1/redeploy", &[]).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer.has("The settings ask for the variable <code>EC_REGION</code>");
+    let form = mira.get("/instances/shop1/edit").await;
+    let version = form.between("name=\"version\" value=\"", "\"");
+    let mut fields = source.to_vec();
+    fields.extend([("version", version.as_str()), ("branch", "spring")]);
+    let answer = mira.post("/instances/shop1/edit", &fields).await;
+    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY);
+    answer.has("The settings ask for the variable <code>EC_REGION</code>");
 }
 
 #[tokio::test]
@@ -251,8 +345,11 @@ async fn what_the_settings_demand_is_asked_for_before_anything_is_launched() {
     answer.has("<title>2 variables are needed: New instance");
     answer.has("The settings ask for 2 variables");
     answer.has("Read in <code>backend/config/settings.py</code>, line 118, no default.");
-    answer.has("name=\"env.EMAIL_HOST\" value=\"localhost\"");
-    answer.has("name=\"env.STRIPE_KEY\" type=\"password\"");
+    assert_eq!(
+        answer.between("name=\"env.EMAIL_HOST\"", "</textarea>").rsplit('\n').next(),
+        Some("localhost")
+    );
+    answer.has("name=\"env.STRIPE_KEY\" class=\"mono line masked\"");
     answer.has("value=\"Books\"");
     answer.has("<h2 id=\"plan\">Plan</h2>");
     answer.has_not("env.PATH");

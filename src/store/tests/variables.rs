@@ -1,6 +1,9 @@
-use super::{deploying, store};
+use super::{deploying, owner, plan, repo, store};
 use crate::{
-    domain::{AdminState, Failure, RowId, SecretValue, Status, Variable, Vault, Wanted},
+    domain::{
+        AdminState, Answer, Demanded, Failure, Plan, RowId, SecretValue, Status, Timestamp, Variable, Vault,
+        Wanted,
+    },
     store::{Appended, Change, Environment, Store, VariablesError},
 };
 
@@ -61,6 +64,16 @@ async fn values_are_sealed_at_rest_and_a_lost_key_is_told() {
     let given = other.give_environment(id).await.unwrap();
     assert!(given.variables.is_empty());
     assert_eq!(given.lost, ["A".parse().unwrap()]);
+    assert!(waiting(&other, row).await.is_empty(), "no deployment can bring it");
+    // With the key back the machine has not had it yet.
+    assert_eq!(waiting(&store, row).await, ["A"]);
+    store.give_environment(id).await.unwrap();
+    assert!(waiting(&store, row).await.is_empty());
+    assert_eq!(other.give_environment(id).await.unwrap().lost.len(), 1);
+    assert_eq!(waiting(&store, row).await, ["A"], "the machine has nothing under this name any more");
+    let changes = other.changes();
+    other.give_environment(id).await.unwrap();
+    assert!(changes.is_empty(), "the same again is no change");
     // It is given anew.
     other.set_variables(row, &[variable("A", "anew")]).await.unwrap();
     assert_eq!(values(&other.give_environment(id).await.unwrap()), ["A=anew"]);
@@ -110,6 +123,74 @@ async fn secrets_are_masked_in_the_log_and_what_may_begin_one_comes_again() {
 }
 
 #[tokio::test]
+async fn what_is_no_secret_stays_in_the_log() {
+    let (store, _dir) = store().await;
+    let (row, id) = deploying(&store).await;
+    let values = [
+        ("STATIC_URL", "/static/"),
+        ("ADMIN_URL", "office/"),
+        ("SITE_NAME", "bookshelf"),
+        ("DB_PASSWORD", "config.settings"),
+        ("MODE", "settings"),
+        ("API_KEY", "bookshop"),
+    ];
+    let values = values.map(|(name, value)| variable(name, value));
+    store.set_variables(row, &values).await.unwrap();
+    let log = "/static/ office/ bookshelf config.settings bookshop\n";
+    store.append_log(id, 0, log.as_bytes()).await.unwrap();
+    let stored = String::from_utf8(store.log(id, 0, 1000).await.unwrap()).unwrap();
+    assert_eq!(stored, "/static/ office/ bookshelf config.settings ********\n");
+}
+
+#[tokio::test]
+async fn what_the_settings_were_offered_stays_in_the_log() {
+    let (store, _dir) = store().await;
+    let (row, first) = deploying(&store).await;
+    store
+        .set_variables(row, &[variable("MAILER", "Mail-Service-7"), variable("MAIL_KEY", "open-sesame-1")])
+        .await
+        .unwrap();
+    store.append_log(first, 0, b"Mail-Service-7 open-sesame-1\n").await.unwrap();
+    let masked = b"************** *************\n";
+    assert_eq!(store.log(first, 0, 1000).await.unwrap(), masked);
+    store.deployment_live(row, first, None).await.unwrap();
+    let asked = |name: &str, offer: &str, secret| Demanded {
+        name: name.to_owned(),
+        file: "config/settings.py".to_owned(),
+        line: 1,
+        answer: Answer::Asked { offer: Some(offer.to_owned()), secret },
+    };
+    let variables = vec![asked("MAILER", "Mail-Service-7", false), asked("MAIL_KEY", "open-sesame-1", true)];
+    let (plan, by) = (Plan { variables, ..plan('b') }, owner(&store, "root").await.id);
+    let second = store.redeploy(row, &repo(), &plan, by, Timestamp::now()).await.unwrap();
+    store.begin_deployment(row, second).await.unwrap();
+    store.append_log(second, 0, b"Mail-Service-7 open-sesame-1\n").await.unwrap();
+    assert_eq!(store.log(second, 0, 1000).await.unwrap(), b"Mail-Service-7 *************\n");
+}
+
+#[tokio::test]
+async fn an_admin_of_a_deployment_that_failed_gives_way_to_another() {
+    let (store, _dir) = store().await;
+    let (row, id) = deploying(&store).await;
+    let (mira, aiko) = ("mira".parse().unwrap(), "aiko".parse().unwrap());
+    store.want_first_admin(row, &mira).await.unwrap();
+    let (_, password) = store.give_first_admin(id).await.unwrap().unwrap();
+    store.append_log(id, 0, b"::ec admin created\n").await.unwrap();
+    let why = Failure { step: None, message: "boom".into() };
+    store.deployment_failed(row, &why, None).await.unwrap();
+    assert!(!store.want_first_admin(row, &mira).await.unwrap(), "that one is wanted already");
+    let by = owner(&store, "root").await.id;
+    let again = store.redeploy(row, &repo(), &plan('b'), by, Timestamp::now()).await.unwrap();
+    store.begin_deployment(row, again).await.unwrap();
+    let (_, same) = store.give_first_admin(again).await.unwrap().unwrap();
+    assert_eq!(same.expose(), password.expose());
+    store.append_log(again, 0, b"::ec admin created\n").await.unwrap();
+    store.deployment_failed(row, &why, None).await.unwrap();
+    assert!(store.want_first_admin(row, &aiko).await.unwrap());
+    assert_eq!(store.first_admin(row).await.unwrap().unwrap().name, aiko);
+}
+
+#[tokio::test]
 async fn an_admin_is_made_by_a_deployment_that_ends_well_and_its_password_is_shown_once() {
     let (store, _dir) = store().await;
     let (row, id) = deploying(&store).await;
@@ -128,6 +209,7 @@ async fn an_admin_is_made_by_a_deployment_that_ends_well_and_its_password_is_sho
     store.deployment_live(row, id, None).await.unwrap();
     assert_eq!(state().await.state, AdminState::Created);
     assert!(store.want_first_admin(row, &"other".parse().unwrap()).await.is_err());
+    assert!(!store.want_first_admin(row, &name).await.unwrap(), "it is there");
     let shown = store.show_first_admin(row).await.unwrap().unwrap();
     assert_eq!(shown.expose(), password.expose());
     assert!(store.show_first_admin(row).await.unwrap().is_none(), "once");

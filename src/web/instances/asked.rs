@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::{environment_view::read_in, typed_secret};
 use crate::{
     domain::{Answer, Demanded, NameError, Plan, SecretValue, Variable, VariableName},
+    preflight::{Field, Finding},
     store::KeptVariable,
     web::{
         auth::Visit,
@@ -33,7 +34,7 @@ impl TypedVariables {
             let Some((kind, name)) = field.split_once('.') else { continue };
             let Ok(name) = name.parse() else { continue };
             match kind {
-                "env" if !text.is_empty() => typed.entry(name).or_default().text.clone_from(text),
+                "env" if !text.is_empty() => typed.entry(name).or_default().text = typed_secret::typed(text),
                 "env" => drop(typed.entry(name).or_default()),
                 "kept" if fields.get(&format!("env.{name}")).is_none_or(String::is_empty) => {
                     typed.entry(name).or_default().text =
@@ -71,9 +72,28 @@ pub fn asked<'a>(
         .enumerate()
         .filter(move |(n, demanded)| first(*n, &demanded.name))
         .filter(|(_, demanded)| matches!(demanded.answer, Answer::Asked { .. }))
-        // What the machine sets by itself need not be asked for, and cannot be given.
+        // What cannot be given is not asked for.
         .filter_map(|(_, demanded)| demanded.name.parse().ok().map(|name| (name, demanded)))
         .filter(move |(name, _)| !has(name))
+}
+
+/// What keeps a plan from being deployed though its owner gives every value that can be given: variables that the settings
+/// ask for under names that are none of a project's, unless the machine sets them by itself.
+pub fn findings(plan: &Plan) -> Vec<Finding> {
+    let asked = plan.variables.iter().filter(|demanded| matches!(demanded.answer, Answer::Asked { .. }));
+    asked
+        .filter(|demanded| !VariableName::is_set_by_the_machine(&demanded.name))
+        .filter_map(|demanded| {
+            let why = demanded.name.parse::<VariableName>().err()?.message;
+            let (name, file) = (demanded.name.replace('`', "'"), demanded.file.replace('`', "'"));
+            let error = NameError::new(format!(
+                "The settings ask for the variable `{name}` (`{file}`, line {}), which cannot be given a value. {why} \
+                 Give it a default there, or another name.",
+                demanded.line
+            ));
+            Some(Finding { field: Field::Repo, error })
+        })
+        .collect()
 }
 
 /// Names of variables whose values are lost with the key that they were sealed with.
@@ -157,9 +177,7 @@ impl AskedView {
         let mut shown = Vec::new();
         for (name, demanded) in plan.iter().flat_map(|plan| asked(plan, kept)) {
             let Answer::Asked { offer, secret } = &demanded.answer else { continue };
-            // Of several lines nothing would be left in a field of one.
-            let several = typed.typed.get(&name).is_some_and(|typed| typed.text.contains(['\n', '\r']));
-            field(&name, offer.as_deref(), *secret || several, help(demanded), true);
+            field(&name, offer.as_deref(), *secret, help(demanded), true);
             shown.push(name);
         }
         for name in lost(kept).filter(|name| !shown.contains(*name)).collect::<Vec<_>>() {

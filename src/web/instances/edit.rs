@@ -189,7 +189,7 @@ async fn look_and_save(
     kept: Vec<KeptVariable>,
 ) -> Result<(Option<Plan>, Answer), WebError> {
     if let Some(edit) = &edit {
-        if edit.is_done(&instance) {
+        if site.store.is_edited(edit, &instance).await? {
             return Ok((None, Answer::Done));
         }
         if edit.version != instance.version() {
@@ -203,6 +203,10 @@ async fn look_and_save(
             Ok(found) => found,
             Err(findings) => return Ok((None, Answer::Findings(findings))),
         };
+        let findings = asked::findings(&found);
+        if !findings.is_empty() {
+            return Ok((Some(found), Answer::Findings(findings)));
+        }
         let given = edit.as_ref().map_or(&[][..], |edit| &edit.variables);
         if asked::is_missing(&found, &kept, given) {
             return Ok((Some(found), Answer::Incomplete));

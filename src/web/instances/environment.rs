@@ -96,7 +96,7 @@ async fn set(
     let typed = if form.value.is_empty() {
         typed_secret::opened(&visit, &form.kept).unwrap_or_default()
     } else {
-        form.value
+        typed_secret::typed(&form.value)
     };
     let kept = typed_secret::sealed(&visit, &typed);
     let refusal = match (form.variable.trim().parse::<VariableName>(), SecretValue::try_from(typed)) {
@@ -107,7 +107,7 @@ async fn set(
                     return Ok(done(instance.name.as_str(), if changed > 0 { "saved" } else { "same" }));
                 }
                 Err(VariablesError::Store(error)) => return Err(error.into()),
-                Err(refused) => Told { value: Some(limit(&refused)), ..Told::default() },
+                Err(refused) => Told { limit: vec![limit(&refused)], ..Told::default() },
             }
         }
         (name, value) => Told { name: name.err(), value: value.err(), ..Told::default() },
@@ -150,7 +150,8 @@ async fn paste(
         Err(VariablesError::Store(error)) => return Err(error.into()),
         Err(refused) => {
             let mut view = EnvironmentView::of(&visit, &found).await?;
-            view.told.lines = vec![limit(&refused)];
+            view.told.limit = vec![limit(&refused), view.beside(&variables)];
+            view.told.lines = wrong;
             return answer(&visit, StatusCode::UNPROCESSABLE_ENTITY, view).await;
         }
     };
@@ -181,7 +182,7 @@ async fn make_secret_key(
         Err(VariablesError::Store(error)) => return Err(error.into()),
         Err(refused) => {
             let mut view = EnvironmentView::of(&visit, &found).await?;
-            view.told.lines = vec![limit(&refused)];
+            view.told.limit = vec![limit(&refused)];
             return answer(&visit, StatusCode::UNPROCESSABLE_ENTITY, view).await;
         }
     }

@@ -1,13 +1,16 @@
 //! What the page of an instance's environment shows.
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::{http::StatusCode, response::Response};
 
 use crate::{
     domain::{
-        Answer, Demanded, Deployment, FirstAdmin, Instance, NameError, Status, Step, StepState, VariableName,
+        Answer, Demanded, Deployment, FirstAdmin, Instance, NameError, Status, Step, StepState, Variable,
+        VariableName,
     },
-    store::{KeptVariable, Overview},
+    store::{KeptVariable, Overview, Store},
     web::{
         auth::Visit,
         error::WebError,
@@ -23,6 +26,8 @@ pub struct Told {
     pub name: Option<NameError>,
     /// With its value.
     pub value: Option<NameError>,
+    /// With all of it: it would be more than an instance may have.
+    pub limit: Vec<NameError>,
     /// With the lines of what was pasted.
     pub lines: Vec<NameError>,
     /// With the name of an admin.
@@ -105,6 +110,30 @@ impl EnvironmentView {
         })
     }
 
+    /// How much there is, and how much of what was pasted besides.
+    pub fn beside(&self, pasted: &[Variable]) -> NameError {
+        let is_there = |name: &VariableName| self.kept.iter().any(|kept| kept.is_set && kept.name == *name);
+        let new: BTreeSet<_> = pasted.iter().map(|one| &one.name).filter(|name| !is_there(name)).collect();
+        let there = self.kept.iter().filter(|kept| kept.is_set).count();
+        let mut told = format!("This instance has {}. ", count(there as u64, "variable"));
+        match new.len() {
+            0 => told.push_str("All that you pasted are among them."),
+            n => {
+                let names: Vec<_> = new.iter().map(|name| format!("`{name}`")).collect();
+                told.push_str(&format!("Of what you pasted new are {n}: {}.", names.join(", ")));
+            }
+        }
+        match (there + new.len()).saturating_sub(Store::VARIABLES_MAX) {
+            0 => {
+                let bytes: usize = pasted.iter().map(|one| one.value.expose().len()).sum();
+                told.push_str(&format!(" What you pasted has {} KB.", bytes.div_ceil(1024)));
+            }
+            n => told.push_str(&format!(" That is {n} too many.")),
+        }
+        told.push_str(" Remove what is not needed, or paste less.");
+        NameError::new(told)
+    }
+
     fn demanded(&self) -> &[Demanded] {
         self.newest.as_ref().map_or(&[], |newest| &newest.plan.variables)
     }
@@ -138,7 +167,7 @@ impl EnvironmentView {
             name: demanded.name.clone(),
             about: read_in(demanded),
             is_missing: matches!(demanded.answer, Answer::Asked { .. })
-                && demanded.name.parse::<VariableName>().is_ok(),
+                && !VariableName::is_set_by_the_machine(&demanded.name),
             filled: Some(filled(&demanded.answer)),
             changed: None,
             is_owners: false,
@@ -221,6 +250,11 @@ impl EnvironmentView {
 
     fn admin_error(&self) -> Option<String> {
         self.told.admin.as_ref().map(|error| field_error(error, "username"))
+    }
+
+    /// Why there would be too much, as HTML.
+    fn limit(&self) -> Vec<String> {
+        self.told.limit.iter().map(|error| rich(&error.message)).collect()
     }
 
     /// What is wrong with what was pasted, as HTML.

@@ -51,7 +51,11 @@ async fn ask(
     let error = match form.username.trim().parse::<AdminName>() {
         Err(error) => error,
         Ok(admin) => match visit.site.store.want_first_admin(instance.row, &admin).await {
-            Ok(()) => {
+            // It is there already: its note says how it is with it.
+            Ok(false) => {
+                return Ok(Redirect::to(&format!("/instances/{}#first-admin", instance.name)).into_response());
+            }
+            Ok(true) => {
                 tracing::info!(instance = %instance.name, by = %visit.user.username, "an admin was asked for");
                 let path = format!("/instances/{}/environment?done=admin", instance.name);
                 return Ok(Redirect::to(&path).into_response());

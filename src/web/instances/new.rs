@@ -195,6 +195,10 @@ async fn look_and_submit(
         Ok(plan) => plan,
         Err(findings) => return Ok((None, Answer::Findings(findings))),
     };
+    let findings = asked::findings(&plan);
+    if !findings.is_empty() {
+        return Ok((Some(plan), Answer::Findings(findings)));
+    }
     let given = wish.as_ref().map_or(&[][..], |wish| &wish.variables);
     let Some(wish) = wish.as_ref().filter(|_| !asked::is_missing(&plan, &kept, given)) else {
         return Ok((Some(plan), Answer::Incomplete));

@@ -101,7 +101,8 @@ async fn look_and_queue(
     }
 }
 
-/// The variables that have no value though the plan asks for one, and why none could be sent, as HTML.
+/// The variables that have no value though the plan asks for one, those that cannot have one, and why none could be sent,
+/// as HTML.
 async fn missing(site: &Site, instance: &Instance, plan: &Plan) -> Result<Vec<String>, WebError> {
     let kept = site.store.variables(instance.row).await?;
     let give = |name: &str| {
@@ -115,6 +116,7 @@ async fn missing(site: &Site, instance: &Instance, plan: &Plan) -> Result<Vec<St
             format!("<code>{name}</code> has no value: {}. {}", read_in(demanded), give(name.as_str()))
         })
         .collect();
+    found.extend(asked::findings(plan).iter().map(finding_html));
     found.extend(asked::lost(&kept).map(|name| {
         let why = "The key that the value of";
         format!("{why} <code>{name}</code> was encrypted with is gone. {}", give(name.as_str()))

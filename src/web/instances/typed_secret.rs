@@ -13,6 +13,16 @@ fn place(visit: &Visit) -> String {
     format!("typed by {}", visit.user.id.0)
 }
 
+/// A value as it was meant where it was typed: browsers send line breaks as two characters, and one behind a single line
+/// came with pasting it, or with the Enter that was to send the form.
+pub fn typed(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    match text.trim_end_matches('\n') {
+        line if line.contains('\n') => text,
+        line => line.to_owned(),
+    }
+}
+
 /// The value for a hidden field; nothing for nothing.
 pub fn sealed(visit: &Visit, typed: &str) -> String {
     if typed.is_empty() {
