@@ -72,6 +72,13 @@ fn named_in(lines: &[Line], names: &Names) -> Option<Named> {
     let mut default = Vec::new();
     for line in lines.iter().zip(dead).filter_map(|(line, dead)| (!dead).then_some(line)) {
         let tokens = &line.tokens;
+        if line.indent == 0
+            && matches!(&tokens[..], [Token::Name(name), Token::Op('='), ..] if name == "DATABASES")
+        {
+            // Whatever was said before.
+            all.clear();
+            default.clear();
+        }
         let within = default_dictionary(tokens);
         for (at, value) in engines(tokens).take(ENGINES) {
             let value = python::expression(value);
@@ -232,6 +239,9 @@ mod tests {
     #[case("DATABASES = {'default': dj_database_url.config()}")]
     #[case("DATABASES = {'default': env.db()}")]
     #[case("DATABASES = {'default': dj_database_url.parse(os.environ['DATABASE_URL'])}")]
+    #[case(
+        "DATABASES = {'default': {'ENGINE': 'x.sqlite3'}}\nDATABASES = {'default': dj_database_url.parse(os.environ['U'])}"
+    )]
     #[case("DATABASES = {'default': {'ENGINE': os.environ['DB_ENGINE']}}")]
     #[case("DATABASES = {'default': {'ENGINE': os.environ.get('DB_ENGINE')}}")]
     fn the_driver_tells_where_variables_are_to(#[case] settings: &str) {
