@@ -55,5 +55,5 @@ pub use status::{InvalidTransition, Status, Wanted};
 pub use step::Step;
 pub use time::Timestamp;
 pub use user::{NO_PASSWORD, Role, User, UserId};
-pub use variable::{SecretValue, Variable, VariableName};
+pub use variable::{SecretValue, Variable, VariableName, names_a_secret};
 pub use vault::{Lost, Vault};

@@ -2,7 +2,7 @@
 
 use super::reads::{Cast, Read};
 use crate::{
-    domain::{Answer, DatabasePart},
+    domain::{Answer, DatabasePart, names_a_secret},
     preflight::python::Token,
 };
 
@@ -52,24 +52,6 @@ const OWN_KEYS: [&str; 8] = [
     "JWT_SIGNING_KEY",
     "JWT_KEY",
 ];
-
-/// Words of a name whose value is nobody else's business.
-const SECRETS: [&str; 11] = [
-    "KEY",
-    "SECRET",
-    "TOKEN",
-    "PASSWORD",
-    "PASS",
-    "PASSWD",
-    "PWD",
-    "CREDENTIALS",
-    "DSN",
-    "PASSPHRASE",
-    "APIKEY",
-];
-
-/// The same at the end of names that are written as one word.
-const SECRET_ENDS: [&str; 4] = ["SECRETKEY", "APIKEY", "TOKEN", "PASSWORD"];
 
 /// What stands before `URL` or `URI` where everybody may see it. That of a service mostly holds a user and a password.
 const OPEN_PLACES: [&str; 24] = [
@@ -162,7 +144,7 @@ pub(super) fn of(name: &str, place: &Place, cast: Cast, example: Option<&str>) -
     }
     by_setting(place, cast).or_else(|| by_name(&upper, cast)).unwrap_or_else(|| {
         let offered = offer(&upper, cast);
-        let secret = is_secret(&upper) || (offered.is_none() && is_address_of_service(&upper));
+        let secret = names_a_secret(&upper) || (offered.is_none() && is_address_of_service(&upper));
         let fits = |value: &&str| cast != Cast::Number || value.parse::<f64>().is_ok();
         let shown = example.filter(|_| !secret).filter(fits).map(str::to_owned);
         Answer::Asked { offer: offered.or(shown), secret }
@@ -269,11 +251,6 @@ fn offer(name: &str, cast: Cast) -> Option<String> {
         }
         Cast::Text | Cast::List => known.map(str::to_owned),
     }
-}
-
-fn is_secret(name: &str) -> bool {
-    // A public key is one that visitors see; what it is called does not tell for certain.
-    name.split('_').any(|word| SECRETS.contains(&word)) || SECRET_ENDS.iter().any(|end| name.ends_with(end))
 }
 
 /// Whether a variable is the address of a service, which is where its password stands: `MONGO_URI`, `AMQP_URL`.
