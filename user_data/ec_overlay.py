@@ -185,7 +185,9 @@ if "compressor" in _own.get("INSTALLED_APPS", ()):
 MEDIA_ROOT = ec_databases.SHARED + "/media"
 MEDIA_URL = _slashes(_own.get("MEDIA_URL"), "/media/", _storages.media)
 
-EC_DATABASES = ec_databases.Databases(_own.get("DATABASES") or {})
+# Some name one only where its variables are set, and have apps that cannot do without.
+_kept = {"django.contrib." + app for app in ("admin", "auth", "contenttypes", "sessions")} & set(as_list(_own.get("INSTALLED_APPS")))
+EC_DATABASES = ec_databases.Databases(_own.get("DATABASES") or ({"default": {}} if _kept else {}))
 DATABASES = EC_DATABASES.settings
 ec_databases.fit_drivers(EC_DATABASES.servers)
 ec_services.forget_bound([*DATABASES, *_own.get("CACHES", ())])

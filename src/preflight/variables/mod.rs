@@ -87,6 +87,7 @@ fn in_file(lines: &[Line], helpers: &Helpers, names: &Names) -> Vec<(Read, Place
             continue;
         }
         let insisted = insists(lines, at);
+        found.extend(relied_on(line, &mut held).into_iter().map(|read| (read, Place::default())));
         let tested = tested(&line.tokens);
         for read in helpers.reads(line) {
             if tested.contains(read.name.as_str()) {
@@ -95,7 +96,9 @@ fn in_file(lines: &[Line], helpers: &Helpers, names: &Names) -> Vec<(Read, Place
             let place = Place::of(&line.tokens, &read);
             let needed = match read.strength {
                 Strength::Demanded => true,
-                Strength::Offered => is_used(&line.tokens, &read) || place.is_needed(read.cast) || insisted,
+                Strength::Offered => {
+                    is_used(&line.tokens, read.start, read.end) || place.is_needed(read.cast) || insisted
+                }
             };
             if needed {
                 found.push((read, place));
@@ -140,10 +143,30 @@ fn tested(tokens: &[Token]) -> HashSet<&str> {
     pairs.filter_map(|pair| pair[0].string()).collect()
 }
 
-/// Whether what a variable gave is used in a way that nothing cannot be used in.
-fn is_used(tokens: &[Token], read: &Read) -> bool {
-    let before = &tokens[..read.start];
-    let after = tokens.get(read.end..).unwrap_or_default();
+/// Takes out of `held` what a line uses in a way that nothing cannot be used in, and what it assigns anew. A line that
+/// stands under a condition, or has one, may have asked before.
+fn relied_on(line: &Line, held: &mut HashMap<&str, Read>) -> Vec<Read> {
+    let tokens = &line.tokens;
+    let asks = tokens.iter().filter_map(Token::name).any(|name| matches!(name, "if" | "or" | "and"));
+    let mut found = Vec::new();
+    if !held.is_empty() && line.indent == 0 && !asks {
+        for (at, token) in tokens.iter().enumerate() {
+            let member = at > 0 && tokens[at - 1].is_op('.');
+            if let Some(name) = token.name().filter(|_| !member && is_used(tokens, at, at + 1)) {
+                found.extend(held.remove(name));
+            }
+        }
+    }
+    if let [Token::Name(name), Token::Op('='), ..] = &tokens[..] {
+        held.remove(name.as_str());
+    }
+    found
+}
+
+/// Whether what stands from `start` to `end` is used in a way that nothing cannot be used in.
+fn is_used(tokens: &[Token], start: usize, end: usize) -> bool {
+    let before = &tokens[..start];
+    let after = tokens.get(end..).unwrap_or_default();
     let called = |names: &[&str]| {
         let [.., Token::Name(name), Token::Op('(')] = before else { return false };
         after.first().is_some_and(|token| token.is_op(')')) && names.contains(&name.as_str())

@@ -100,10 +100,10 @@ pub const OLD: [Kind; 3] = [
 ];
 
 /// Projects from the templates that many use, and of other systems.
-pub const MADE_BY_OTHERS: [Kind; 7] = [
+pub const MADE_BY_OTHERS: [Kind; 8] = [
     Kind {
         name: "cookiecutter",
-        what: "settings of a template: a package with a production part that demands ten variables",
+        what: "settings of a template: a package with a production part that demands variables",
         edits: &[
             Write(
                 "requirements/base.txt",
@@ -136,6 +136,20 @@ pub const MADE_BY_OTHERS: [Kind; 7] = [
         comes: LiveOnce(&[("env.DJANGO_SERVER_EMAIL", "shop@example.com"), ("env.MAILGUN_API_KEY", "key-1")]),
         told: &["config.settings.production", "PostgreSQL"],
     },
+    live(
+        "no-database",
+        "a database only where variables that nobody has set name it",
+        &[
+            Write("requirements.txt", "Django==5.2.8\npsycopg2-binary==2.9.10\n"),
+            Replace(
+                SETTINGS,
+                SQLITE,
+                "        'ENGINE': 'django.db.backends.postgresql',\n        'NAME': os.environ.get('DB_NAME'),\n",
+            ),
+            Replace(SETTINGS, "DATABASES = {\n", "if os.environ.get('DB_NAME'):\n  DATABASES = {\n"),
+        ],
+        &["PostgreSQL"],
+    ),
     live(
         "channels",
         "an ASGI application with channels and a channel layer",
