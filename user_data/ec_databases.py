@@ -101,7 +101,7 @@ class Databases:
             return self._another(alias, database, chosen)
         # Django itself completes what is empty, where settings ask for a connection while they load.
         if alias == "default" and (not engine or found == "" and "CONN_MAX_AGE" in database):
-            self.said.append("The settings name no database for default: it is %s." % TITLES[likely()])
+            note("repaired", "The settings name no database without variables that are not set: it is %s." % TITLES[likely()])
             return self._another(alias, database, likely())
         if found == "":
             return database
