@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every check and every test, those on real machines and in a real browser included. It installs what they
-# need, and ends with the counts and the ids of the machines that it booted. With `--all` it deploys more kinds of
-# repositories than an hour and a half allow.
+# need, and ends with the counts and the ids of the machines that it booted. With `--all` it deploys those kinds
+# of repositories too that take long or are seldom.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
