@@ -10,10 +10,11 @@ axe_version=4.14.1
 axe_sha512=1477dafa598d8d065f273d6af302aa203c02e83131707b7fa648cd41bd3d6b734f8c22a0dab86ee6a6f64b8afbe804b214d36db85a2826965edfb3a0b9d546b5
 axe=${CARGO_TARGET_DIR:-target}/axe-$axe_version/axe.min.js
 
-# What answers as EC2 does in the tests. A virtual environment's programs hold its path, so that it is made where it
-# stays; the mark says that it is whole.
+# What answers as AWS does in the tests, AWS's own command line, and what knows each resource of CloudFormation. A
+# virtual environment's programs hold its path, so that it is made where it stays; the mark says of what it is made.
 moto_version=5.2.5
 moto=${CARGO_TARGET_DIR:-target}/moto-$moto_version
+aws_tools=("moto[server,cloudformation,ec2,ssm,iam,sts,s3]==$moto_version" awscli==1.46.3 cfn-lint==1.58.0)
 
 site=(
     build-essential # C compiler: SQLite is built into the program
@@ -59,9 +60,10 @@ install_moto() {
     rm -rf "$moto"
     mkdir -p "${moto%/*}"
     python3 -m venv "$moto"
-    "$moto/bin/python" -m pip install --quiet --disable-pip-version-check "moto[server,ec2,ssm,iam,sts]==$moto_version"
-    "$moto/bin/python" -c 'import moto.server, moto.ec2.models, moto.iam.models, moto.ssm.models, moto.sts.models'
-    touch "$moto/.complete"
+    "$moto/bin/python" -m pip install --quiet --disable-pip-version-check "${aws_tools[@]}"
+    "$moto/bin/python" -c 'import cfnlint, moto.server
+import moto.cloudformation.models, moto.ec2.models, moto.iam.models, moto.s3.models, moto.ssm.models, moto.sts.models'
+    echo "${aws_tools[*]}" >"$moto/.complete"
 }
 
 command -v apt-get >/dev/null || {
@@ -112,7 +114,7 @@ if [[ ${1:-run} == test && ! -e $axe ]]; then
     fetch_axe
 fi
 
-if [[ ${1:-run} =~ ^(test|bench)$ && ! -e $moto/.complete ]]; then
-    echo "fetching: moto $moto_version"
+if [[ ${1:-run} =~ ^(test|bench)$ && $(cat "$moto/.complete" 2>/dev/null) != "${aws_tools[*]}" ]]; then
+    echo "fetching: ${aws_tools[*]}"
     install_moto
 fi
