@@ -1,6 +1,7 @@
 #!/bin/bash
-# One library of steps for the golden image and the user data: a log with marks, steps that stop
-# at the first failure, apt without questions, retries.
+# One library of steps for the golden image, the user data and the hooks of CodeDeploy: a log with marks, steps that
+# stop at the first failure, apt without questions, retries, files and links that change in one piece, nginx and
+# supervisor.
 
 # shellcheck disable=SC2034 # the scripts that follow use what is set here
 
@@ -15,6 +16,7 @@ export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a
 EC_LIB=/opt/ec-deployer
 EC_LOGS=/var/log/ec-deployer
 EC_STEP= # the step that is under way
+EC_SECRET= # what a mark is told by, where a filter reads the log
 
 # What every release gets before its own dependencies, and Django where a project names none.
 EC_BASICS=(gunicorn==23.0.0 'setuptools<81')
@@ -34,6 +36,28 @@ log_to() {
 put() {
   cat >"$1.new"
   mv -f "$1.new" "$1"
+}
+
+# The same where that changes the file; its status says whether it did.
+renew() {
+  cat >"$1.new"
+  if cmp -s "$1.new" "$1"; then
+    rm -f "$1.new"
+    return 1
+  fi
+  mv -f "$1.new" "$1"
+}
+
+# Moves a link in one step: `point LINK TO`.
+point() {
+  ln -sfn "$2" "$1.new"
+  mv -fT "$1.new" "$1"
+}
+
+# Says what helps, and fails.
+cure() {
+  echo "$*" >&2
+  return 1
 }
 
 # Writes one mark.
@@ -113,9 +137,43 @@ apt_get() {
     -o Dpkg::Options::=--force-unsafe-io "$@"
 }
 
+apt_install() {
+  apt_get install --no-install-recommends "$@"
+}
+
+# Lets nginx read its configuration anew, and waits until no process has the old one.
+renew_nginx() {
+  local old pid waited
+  old=$(pgrep -P "$(cat /run/nginx.pid)" || true)
+  systemctl reload nginx || return
+  for ((waited = 0; waited < 250; waited++)); do
+    for pid in $old; do
+      if [[ -d /proc/$pid ]]; then
+        sleep 0.02
+        continue 2
+      fi
+    done
+    return
+  done
+}
+
+# Lets supervisor start and stop what its configuration, as it is now, says; what stayed the same goes on.
+renew_supervisor() {
+  systemctl -q is-active supervisor || systemctl start supervisor
+  supervisorctl update
+}
+
 # Whether this machine is one of EC2: cloud-id says aws, aws-china or aws-gov there.
 on_ec2() {
   [[ $(timeout 20 cloud-id 2>/dev/null || true) == aws* ]]
+}
+
+# What the metadata service says of this machine, on EC2.
+metadata() {
+  local imds=http://169.254.169.254/latest token ask=(curl -fsS --noproxy '*' --retry 5 --max-time 10)
+  token=$("${ask[@]}" -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$imds/api/token") || token=
+  "${ask[@]}" -H "X-aws-ec2-metadata-token: $token" "$imds/meta-data/$1" ||
+    cure "The instance metadata service does not say $1: it must be enabled on this machine."
 }
 
 # The user that the project's code runs as, and the directories of the machine that outlive releases.

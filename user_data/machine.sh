@@ -2,16 +2,6 @@
 # The machine itself, before any project: its units, its names, what its project may not reach.
 # A part of userdata_provision.sh, which comes after it in the same script.
 
-# Writes standard input to a file where that changes it; its status says whether it did.
-renew() {
-  cat >"$1.new"
-  if cmp -s "$1.new" "$1"; then
-    rm -f "$1.new"
-    return 1
-  fi
-  mv -f "$1.new" "$1"
-}
-
 write_units() {
   local changed=''
   [[ -f $STATE/units ]] || changed=1

@@ -13,25 +13,14 @@ nginx_reads() {
 # Lets nginx read its configuration anew, where it has not read it as it is, and waits until no process has the old
 # one. Whether it is up is for the check to say: it is never started here.
 reload_nginx() {
-  local old pid waited
   if ! systemctl -q is-active nginx; then
     echo "nginx is not running."
     return
   fi
   if nginx_reads | cmp -s - "$STATE/nginx"; then return; fi
-  old=$(pgrep -P "$(cat /run/nginx.pid)" || true)
   rm -f "$STATE/nginx"
-  systemctl reload nginx || return
+  renew_nginx || return
   nginx_reads | put "$STATE/nginx"
-  for ((waited = 0; waited < 250; waited++)); do
-    for pid in $old; do
-      if [[ -d /proc/$pid ]]; then
-        sleep 0.02
-        continue 2
-      fi
-    done
-    return
-  done
 }
 
 # A location of nginx for files: only a plain path becomes one.

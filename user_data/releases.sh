@@ -4,12 +4,6 @@
 
 DRAIN=1 # seconds for what visitors asked the release before, after the new one took its place
 
-# Moves a link in one step.
-point() {
-  ln -sfn "$2" "$1.new"
-  mv -fT "$1.new" "$1"
-}
-
 configure_supervisor() {
   put "$RELEASE/supervisor.conf" <<CONF
 [program:app-$EC_DEPLOYMENT]
@@ -30,8 +24,7 @@ CONF
 
 # Starts the release beside the one that serves, and waits until it answers.
 start() {
-  systemctl -q is-active supervisor || systemctl start supervisor
-  supervisorctl update
+  renew_supervisor
   if ! timeout 120 python3 -IS "$EC_LIB/machine.py" started "$EC_DEPLOYMENT"; then
     echo "gunicorn did not start. Its last lines:"
     tail -n 40 "$EC_LOGS/app-$EC_DEPLOYMENT.log" || true

@@ -14,23 +14,23 @@ update() {
 
 # What projects need to build the packages they ask for, and the programs of the other steps.
 packages() {
-  apt_get install --no-install-recommends \
+  apt_install \
     build-essential pkg-config python3 python3-dev python3-venv \
     libpq-dev libmariadb-dev libjpeg-dev zlib1g-dev libfreetype6-dev libffi-dev libssl-dev \
     libxml2-dev libxslt1-dev gettext git curl ca-certificates sqlite3 nftables util-linux \
     libmagic1 libglib2.0-0 libcairo2-dev libpango-1.0-0 libpangoft2-1.0-0
   # Newer releases have the former names of time zones apart.
-  if apt-cache show tzdata-legacy >/dev/null 2>&1; then apt_get install --no-install-recommends tzdata-legacy; fi
+  if apt-cache show tzdata-legacy >/dev/null 2>&1; then apt_install tzdata-legacy; fi
 }
 
 # The servers of the databases that projects name. Each runs only on a machine whose project wants it.
 databases() {
-  apt_get install --no-install-recommends postgresql mariadb-server
+  apt_install postgresql mariadb-server
   systemctl disable --now postgresql mariadb
 }
 
 nginx() {
-  apt_get install --no-install-recommends nginx
+  apt_install nginx
   rm -f /etc/nginx/sites-enabled/default
   command nginx -t
   systemctl enable nginx
@@ -38,17 +38,11 @@ nginx() {
 
 # Supervisor reads the program of the release that serves, and of the one that is being checked.
 supervisor() {
-  apt_get install --no-install-recommends supervisor
+  apt_install supervisor
   sed -i 's|^files *=.*|files = /etc/supervisor/conf.d/*.conf /srv/app/current/supervisor.conf /srv/app/next/supervisor.conf|' \
     /etc/supervisor/supervisord.conf
   grep -q /srv/app/next/supervisor.conf /etc/supervisor/supervisord.conf
   systemctl enable supervisor
-}
-
-# Says what helps, and fails.
-cure() {
-  echo "$*" >&2
-  return 1
 }
 
 # Downloads from a bucket of Amazon's: `from_amazon URL FILE`.
@@ -56,14 +50,6 @@ from_amazon() {
   curl -fsS --retry 5 --connect-timeout 20 --max-time 300 -o "$2" "$1" ||
     cure "$1 was not reached. The builder's subnet needs a way to S3: an internet gateway and a public IP, a NAT" \
       "gateway or a gateway endpoint."
-}
-
-# What the metadata service says of this machine.
-metadata() {
-  local imds=http://169.254.169.254/latest token ask=(curl -fsS --noproxy '*' --retry 5 --max-time 10)
-  token=$("${ask[@]}" -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 300' "$imds/api/token") || token=
-  "${ask[@]}" -H "X-aws-ec2-metadata-token: $token" "$imds/meta-data/$1" ||
-    cure "The instance metadata service does not say $1: it must be enabled on the builder."
 }
 
 # The agent of CodeDeploy, from the bucket of the machine's own region.
@@ -76,7 +62,7 @@ codedeploy() {
   local region domain
   region=$(metadata placement/region)
   domain=$(metadata services/domain)
-  apt_get install --no-install-recommends ruby wget
+  apt_install ruby wget
   from_amazon "https://aws-codedeploy-$region.s3.$region.$domain/latest/install" /tmp/codedeploy-install
   timeout -k 10 600 ruby /tmp/codedeploy-install auto ||
     cure "CodeDeploy's agent does not install on this base: choose one that CodeDeploy supports, an Ubuntu LTS, as BASE_AMI."
@@ -105,7 +91,7 @@ ssm() {
   domain=$(metadata services/domain)
   from_amazon "https://s3.$region.$domain/amazon-ssm-$region/latest/debian_$(dpkg --print-architecture)/amazon-ssm-agent.deb" \
     /tmp/amazon-ssm-agent.deb
-  apt_get install --no-install-recommends /tmp/amazon-ssm-agent.deb ||
+  apt_install /tmp/amazon-ssm-agent.deb ||
     cure "The SSM agent does not install on this base: choose one that Systems Manager supports, an Ubuntu LTS, as BASE_AMI."
   rm -f /tmp/amazon-ssm-agent.deb
   systemctl enable amazon-ssm-agent

@@ -1,0 +1,186 @@
+#!/bin/bash
+# What the hooks of CodeDeploy share: where things are on the site's server, and how one release takes the place of
+# another. Each hook begins with it.
+#
+#   /opt/ec-deployer/incoming            where CodeDeploy puts the bundle
+#   /opt/ec-deployer/releases/<deployment>/  a release: the program, scripts/ and the settings that it got
+#   /opt/ec-deployer/current             → the release that serves
+#   /opt/ec-deployer/before              → the one that served before, while `current` is not yet validated
+#   /etc/ec-deployer/server.env          what this server is told of itself, by its user data
+#   /etc/ec-deployer/site.env            the settings of the site
+#   /var/lib/ec-deployer/                the database, the keys and the copies of both
+#
+# No request is refused in a release: supervisor holds the socket on which nginx asks, a process of its own keeps it
+# open, and what comes while there is no site waits in it for a second or two.
+
+# shellcheck disable=SC2034 # the hooks use what is set here
+# shellcheck source=scripts/lib.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/../lib.sh"
+
+ROOT=/opt/ec-deployer
+DATA=/var/lib/ec-deployer
+SETTINGS=/etc/ec-deployer
+KEPT_RELEASES=5
+KEPT_COPIES=10
+# Seconds until a release must answer: it may have to migrate a large database.
+PATIENCE=300
+
+DEPLOYMENT=${DEPLOYMENT_ID:-}
+if [[ ! $DEPLOYMENT =~ ^[A-Za-z0-9][A-Za-z0-9-]*$ ]]; then
+  echo "DEPLOYMENT_ID is \"$DEPLOYMENT\", which is no deployment of CodeDeploy: it is CodeDeploy's agent that runs this." >&2
+  exit 64
+fi
+RELEASE=$ROOT/releases/$DEPLOYMENT
+
+# One line of a file of NAME=value; nothing where it is not there.
+setting() {
+  local line
+  [[ -e $1 ]] || return 0
+  while IFS= read -r line || [[ -n $line ]]; do
+    if [[ ${line%%=*} == "$2" ]]; then printf '%s' "${line#*=}"; fi
+  done <"$1"
+}
+
+# Runs functions as the steps of this hook. What they print goes to CodeDeploy, which shows its end where the hook
+# fails, and to a log of the deployment.
+hook() {
+  local name log=$EC_LOGS/site/release-$DEPLOYMENT.log
+  install -d -m 755 "$EC_LOGS"
+  install -d -m 750 -g adm "$EC_LOGS/site"
+  exec 8>&1 > >(exec tee -a "$log") 2>&1
+  EC_LOGGER=$!
+  trap on_exit EXIT
+  trap 'exit 143' TERM INT HUP
+  exec 9>/run/ec-deployer-release.lock
+  flock -w 600 9 || cure "Another deployment, or the renewal of the certificate, has been at work for ten minutes."
+  echo "${LIFECYCLE_EVENT:-$(basename -- "$0")} of $DEPLOYMENT, $(date -u +%FT%TZ)"
+  for name in "$@"; do step "$name"; done
+}
+
+# What a hook that fails puts back: nothing, where it says nothing else.
+undo() { :; }
+
+after() {
+  # Its last line is to be out before CodeDeploy reads the end.
+  exec >&8 2>&1 9>&- 8>&-
+  wait "$EC_LOGGER" || true
+}
+
+# Makes what the release needs where it is not yet there: nothing here changes what serves.
+make_account() {
+  id -u ec-deployer >/dev/null 2>&1 ||
+    useradd --system --user-group --home-dir "$DATA" --no-create-home --shell /usr/sbin/nologin ec-deployer
+  install -d -m 755 "$ROOT" "$ROOT/releases" "$SETTINGS"
+  install -d -m 711 -o ec-deployer -g ec-deployer "$DATA"
+  as_site install -d -m 700 "$DATA/backups"
+}
+
+# Runs a command as the user of the site: what is below its own directory may be a link that leads anywhere, which root
+# is not to follow.
+as_site() {
+  setpriv --reuid=ec-deployer --regid=ec-deployer --init-groups --inh-caps=-all -- "$@"
+}
+
+# What the site says of itself, asked as nginx asks.
+asked_directly() {
+  curl -fsS --noproxy '*' --max-time 10 http://127.0.0.1:8000/healthz
+}
+
+# Whether what a site says of itself, on standard input, is the release of that name and version, in health.
+is_release() {
+  python3 -IS -c '
+import json, sys
+said = json.load(sys.stdin)
+wanted = {"status": "ok", "release": sys.argv[1], "version": sys.argv[2]}
+wrong = [f"{name} is {said.get(name)}, not {value}" for name, value in wanted.items() if said.get(name) != value]
+if wrong:
+    sys.exit("; ".join(wrong))
+' "$1" "$2"
+}
+
+# The version of a release's program: `version_of DIRECTORY`.
+version_of() {
+  local said
+  said=$("$1/ec-deployer" --version)
+  printf '%s' "${said##* }"
+}
+
+# The state of the site's process, as supervisor names it; nothing where it does not know the site.
+site_state() {
+  supervisorctl status site:site-1 2>/dev/null | awk '$2 ~ /^[A-Z]+$/ && $2 != "ERROR" { print $2 }'
+}
+
+# Stops the site that runs, which answers what it was asked before it ends, and starts the one that is current. Who
+# holds the socket goes on.
+restart_site() {
+  local known
+  known=$(site_state)
+  renew_supervisor
+  # One that supervisor has only now been told of it has started just now.
+  if [[ -z $known ]]; then return; fi
+  if [[ $(supervisorctl status site:site-0) != *RUNNING* ]]; then supervisorctl start site:site-0; fi
+  case $known in
+    STOPPED | EXITED | FATAL) ;;
+    *) supervisorctl stop site:site-1 ;;
+  esac
+  supervisorctl start site:site-1 || true
+}
+
+# Waits until the release that is current answers: `wait_for_site DIRECTORY`.
+wait_for_site() {
+  local name version began=$SECONDS said='' failures=0
+  name=$(basename -- "$1")
+  version=$(version_of "$1")
+  while ((SECONDS - began < PATIENCE)); do
+    if said=$(asked_directly 2>&1 | is_release "$name" "$version" 2>&1); then
+      echo "Release $name, version $version, answers."
+      return
+    fi
+    case $(site_state) in
+      FATAL | EXITED) failures=3 ;;
+      BACKOFF) failures=$((failures + 1)) ;;
+    esac
+    if ((failures >= 3)); then break; fi
+    sleep 0.3
+  done
+  echo "Release $name does not answer: ${said##*$'\n'}. The end of its log:"
+  tail -n 30 "$EC_LOGS/site/site.log" || true
+  return 1
+}
+
+# Makes a release the one that serves: `switch_to DIRECTORY`.
+switch_to() {
+  put_settings "$1"
+  point "$ROOT/current" "$1"
+  restart_site
+  wait_for_site "$1"
+}
+
+# Gives the site the settings that a release was made with.
+put_settings() {
+  if [[ -e $1/site.env ]]; then install -m 640 -g ec-deployer "$1/site.env" "$SETTINGS/site.env"; fi
+}
+
+# Takes back a release that was not validated: the one before serves again, with its data, since migrations only add.
+go_back() {
+  local before
+  [[ -L $ROOT/before ]] || return 0
+  before=$(readlink "$ROOT/before")
+  if [[ -x $before/ec-deployer ]]; then
+    echo "Release $(basename -- "$before") serves again."
+    switch_to "$before" || echo "It does not answer either: see $EC_LOGS/site/site.log."
+  else
+    echo "There is no release before this one: the site is stopped."
+    supervisorctl stop site:site-1 || true
+    rm -f "$ROOT/current"
+  fi
+  rm -f "$ROOT/before"
+}
+
+# Where a deployment before this one was cut short, its release was never validated.
+settle() {
+  if [[ -L $ROOT/before ]]; then
+    echo "A deployment before this one was cut short."
+    go_back
+  fi
+}
