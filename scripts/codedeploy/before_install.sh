@@ -31,7 +31,7 @@ before() {
 room() {
   local free needed
   rm -rf "$ROOT/incoming"
-  needed=$(($(du -sk --apparent-size "$DATA"/*.db 2>/dev/null | awk '{ sum += $1 } END { print sum + 0 }') * 2 + 500000))
+  needed=$(find "$DATA" -maxdepth 1 -name '*.db' -printf '%k\n' | awk '{ sum += $1 } END { print sum * 2 + 500000 }')
   free=$(df -k --output=avail "$DATA" | tail -n 1)
   if ((free < needed)); then
     cure "The disk of $DATA has $((free / 1024)) MB free, and a release needs $((needed / 1024)) MB for the copy and the" \

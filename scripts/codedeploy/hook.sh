@@ -107,7 +107,8 @@ version_of() {
 
 # The state of the site's process, as supervisor names it; nothing where it does not know the site.
 site_state() {
-  supervisorctl status site:site-1 2>/dev/null | awk '$2 ~ /^[A-Z]+$/ && $2 != "ERROR" { print $2 }'
+  # It fails for whatever is not running.
+  { supervisorctl status site:site-1 2>/dev/null || true; } | awk '$2 ~ /^[A-Z]+$/ && $2 != "ERROR" { print $2 }'
 }
 
 # Stops the site that runs, which answers what it was asked before it ends, and starts the one that is current. Who

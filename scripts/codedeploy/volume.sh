@@ -27,7 +27,10 @@ mount_data() {
         echo "$1 is blank: it gets a file system."
         mkfs.ext4 -q -m 1 "$1"
         ;;
-      *) cure "What is on $1 cannot be told (blkid: $found): it is left alone." ;;
+      *)
+        cure "What is on $1 cannot be told (blkid: $found): it is left alone."
+        return
+        ;;
     esac
     uuid=$(blkid --probe --output value --match-tag UUID "$1")
     # A server without its volume boots all the same, so that it can be looked at; the site waits for it.

@@ -52,6 +52,7 @@ mod projects;
 #[allow(dead_code, reason = "the tests of EC2 use the rest")]
 #[path = "../ec2/proxy/mod.rs"]
 mod proxy;
+mod releases;
 mod repository;
 mod sample;
 mod site;

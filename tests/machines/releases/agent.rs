@@ -131,7 +131,12 @@ impl Agent {
     }
 
     /// Deploys a bundle: a directory of this host.
-    pub async fn deploy(&mut self, server: &Server, deployment: &str, bundle: &std::path::Path) -> Result<(), Failed> {
+    pub async fn deploy(
+        &mut self,
+        server: &Server,
+        deployment: &str,
+        bundle: &std::path::Path,
+    ) -> Result<(), Failed> {
         self.deploy_and(server, deployment, bundle, None).await
     }
 
@@ -188,7 +193,8 @@ impl Agent {
                     "DEPLOYMENT_GROUP_ID=group".to_owned(),
                 ];
                 let timeout = hook.timeout.to_string();
-                let mut command = vec!["runuser", "-u", &hook.runas, "--", "env", "-i", "-C", "/opt/codedeploy-agent"];
+                let mut command =
+                    vec!["runuser", "-u", &hook.runas, "--", "env", "-i", "-C", "/opt/codedeploy-agent"];
                 command.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
                 command.extend(variables.iter().map(String::as_str));
                 command.extend(["timeout", "-k", "5", &timeout, &script]);
@@ -222,7 +228,8 @@ async fn install(server: &Server, archive: &str, spec: &AppSpec) {
                 other => panic!("no type: {other}"),
             };
             // As the agent matches: a star stands for any part of a path.
-            let except: String = except.iter().map(|name| format!("'{object}'/{name}) continue ;; ")).collect();
+            let except: String =
+                except.iter().map(|name| format!("'{object}'/{name}) continue ;; ")).collect();
             let either = if pattern == "**" { format!("'{object}' | ") } else { String::new() };
             server
                 .sh(&format!(

@@ -51,7 +51,9 @@ pub fn broken(script: &str) -> TempDir {
     let bundle = bundle();
     let program = bundle.path().join("ec-deployer");
     fs::rename(&program, bundle.path().join("scripts/real")).unwrap();
-    let text = format!("#!/bin/bash\nreal=$(dirname \"$0\")/scripts/real\n{script}\nexec bash -c 'exec \"$0\" \"$@\"' \"$real\" \"$@\"\n");
+    let text = format!(
+        "#!/bin/bash\nreal=$(dirname \"$0\")/scripts/real\n{script}\nexec bash -c 'exec \"$0\" \"$@\"' \"$real\" \"$@\"\n"
+    );
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
     bundle

@@ -34,11 +34,7 @@ impl Server {
         let host = Host::new().await;
         let image = lend_images(&host.config.state_dir);
         let machine = host.cloud.launch(&host.request(name, &image, "true")).await.unwrap();
-        let server = Self {
-            address: SocketAddr::new(machine.public_ip.unwrap(), 80),
-            id: machine.id,
-            host,
-        };
+        let server = Self { address: SocketAddr::new(machine.public_ip.unwrap(), 80), id: machine.id, host };
         server.host.wait_for(&server.id, "test -e /var/lib/cloud/instance/boot-finished").await;
         server.write("/etc/ec-deployer/site.env", SETTINGS);
         server.sh("install -d /opt/codedeploy-agent").await;
@@ -72,17 +68,22 @@ impl Server {
         std::fs::write(path, text).unwrap();
     }
 
+    /// Adds lines to the settings, as somebody who writes them by hand.
+    pub async fn set(&self, lines: &str) {
+        self.sh(&format!("printf '%s' '{lines}' >>/etc/ec-deployer/site.env")).await;
+    }
+
+    /// Takes a setting away.
+    pub async fn unset(&self, name: &str) {
+        self.sh(&format!("sed -i '/^{name}=/d' /etc/ec-deployer/site.env")).await;
+    }
+
     /// Copies a directory of this host.
     pub fn copy_in(&self, from: &Path, to: &str) {
         let to = self.path(to);
         std::fs::create_dir_all(&to).unwrap();
         let copied = Command::new("cp").arg("-aT").arg(from).arg(&to).status().unwrap();
         assert!(copied.success(), "{}", to.display());
-    }
-
-    /// What supervisor keeps, a line for each process.
-    pub async fn supervised(&self) -> String {
-        self.sh("supervisorctl status || true").await
     }
 
     /// The process that is the site.

@@ -38,7 +38,8 @@ impl Visitor {
     /// its own each.
     pub fn begin(site: &str, page: &str, cookies: String) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
-        let asking = tokio::spawn(ask(format!("{site}{page}"), format!("{site}/healthz"), cookies, ended.clone()));
+        let asking =
+            tokio::spawn(ask(format!("{site}{page}"), format!("{site}/healthz"), cookies, ended.clone()));
         Self { ended, asking }
     }
 
@@ -68,7 +69,9 @@ async fn ask(page: String, health: String, cookies: String, ended: Arc<AtomicBoo
         answers.spawn(async move {
             let began = Instant::now();
             let failed = match request.send().await {
-                Ok(answer) if answer.status() == StatusCode::OK => answer.bytes().await.err().map(|e| format!("{e:?}")),
+                Ok(answer) if answer.status() == StatusCode::OK => {
+                    answer.bytes().await.err().map(|e| format!("{e:?}"))
+                }
                 Ok(answer) => Some(answer.status().to_string()),
                 Err(error) => Some(format!("{error:?}")),
             };

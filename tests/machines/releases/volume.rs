@@ -1,0 +1,64 @@
+//! The volume of the site's data, on a disk that is a file of this host.
+
+use std::process::Command;
+
+/// Puts the functions to a disk: blank, with a file system, with something that is none. In a mount namespace of its
+/// own, with an /etc of its own.
+const TRIAL: &str = r#"
+set -euo pipefail
+cd "$(mktemp -d)"
+for name in blank filled odd; do truncate -s 64M $name; done
+mkfs.ext4 -q filled && mkdir m && mount -o loop filled m && echo kept >m/file && umount m
+# What begins like an encrypted disk and a swap at once is nothing that can be told.
+printf 'LUKS\xba\xbe\x00\x01' | dd of=odd conv=notrunc status=none
+printf 'SWAPSPACE2' | dd of=odd bs=1 seek=4086 conv=notrunc status=none
+mkdir etc && echo 'UUID=other /srv ext4 defaults 0 2' >etc/fstab
+mount --bind etc /etc
+systemctl() { :; }
+source "$1/scripts/lib.sh"
+source "$1/scripts/codedeploy/volume.sh"
+for name in blank filled; do
+  device=$(losetup --find --show $name)
+  trap 'losetup -d $device' EXIT
+  mkdir -p data
+  mount_data "$device" "$PWD/data"
+  mount_data "$device" "$PWD/data"
+  ls data
+  umount data
+  # The next time there is a file system, and nothing of it is lost.
+  mount "$device" data && touch data/second && umount data
+  mount_data "$device" "$PWD/data" && ls data && umount data
+  losetup -d "$device"
+  trap - EXIT
+done
+echo "fstab: $(grep -c " $PWD/data ext4 defaults,nofail" /etc/fstab) $(grep -c ' /srv ' /etc/fstab)"
+cat /etc/systemd/system/supervisor.service.d/ec-deployer.conf
+if mount_data "$PWD/odd" "$PWD/data" 2>&1; then echo "odd is mounted"; fi
+cmp <(head -c 6 odd) <(printf 'LUKS\xba\xbe') && echo "odd is as it was"
+"#;
+
+#[test]
+fn a_blank_volume_gets_a_file_system_and_one_with_data_keeps_it() {
+    let output = Command::new("unshare")
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "bash",
+            "-c",
+            TRIAL,
+            "bash",
+            env!("CARGO_MANIFEST_DIR"),
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(said.matches("is blank: it gets a file system").count(), 1, "{said}");
+    assert!(said.contains("\nfile\n"), "what was there is there: {said}");
+    assert_eq!(said.matches("second").count(), 2, "{said}");
+    assert!(said.contains("fstab: 1 1"), "one line for it, and the others kept: {said}");
+    assert!(said.contains("RequiresMountsFor="), "the site waits for it: {said}");
+    assert!(said.contains("cannot be told (blkid: 8)"), "{said}");
+    assert!(said.contains("odd is as it was") && !said.contains("odd is mounted"), "{said}");
+}
