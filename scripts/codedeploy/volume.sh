@@ -18,20 +18,17 @@ device_of() {
 # Mounts a device at a directory, now and at every boot, and makes a file system where there is none at all:
 # `mount_data DEVICE DIRECTORY`.
 mount_data() {
-  local found=0 uuid
+  local found=0 kind uuid
   if ! mountpoint -q "$2"; then
-    blkid --probe "$1" >/dev/null || found=$?
-    case $found in
-      0) ;;
-      2)
-        echo "$1 is blank: it gets a file system."
-        mkfs.ext4 -q -m 1 "$1"
-        ;;
-      *)
-        cure "What is on $1 cannot be told (blkid: $found): it is left alone."
-        return
-        ;;
-    esac
+    kind=$(blkid --probe --output value --match-tag TYPE "$1") || found=$?
+    # 2: nothing at all is found. https://man7.org/linux/man-pages/man8/blkid.8.html
+    if ((found == 2)); then
+      echo "$1 is blank: it gets a file system."
+      mkfs.ext4 -q -m 1 "$1"
+    elif [[ $kind != ext4 ]]; then
+      cure "$1 holds ${kind:-what cannot be told}, which is not the site's data: it is left alone."
+      return
+    fi
     uuid=$(blkid --probe --output value --match-tag UUID "$1")
     # A server without its volume boots all the same, so that it can be looked at; the site waits for it.
     grep -v " $2 " /etc/fstab >/etc/fstab.new || true
