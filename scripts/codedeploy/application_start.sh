@@ -57,8 +57,37 @@ secure() {
   secure_front || echo "The site is served without TLS for now."
 }
 
+# A copy of the data goes to the bucket every night.
+backups() {
+  if [[ -z $(setting "$SETTINGS/server.env" BACKUP_BUCKET) ]]; then
+    echo "BACKUP_BUCKET is not set in $SETTINGS/server.env: the data is copied to this server alone, before each release."
+    systemctl -q disable --now ec-deployer-backup.timer 2>/dev/null || true
+    return
+  fi
+  put /etc/systemd/system/ec-deployer-backup.service <<'UNIT'
+[Unit]
+Description=Copies the site's data to its bucket
+[Service]
+Type=oneshot
+EnvironmentFile=/etc/ec-deployer/server.env
+ExecStart=/opt/ec-deployer/current/scripts/site.sh backup s3://${BACKUP_BUCKET}/backups/ --keep 30
+UNIT
+  put /etc/systemd/system/ec-deployer-backup.timer <<'UNIT'
+[Unit]
+Description=Copies the site's data to its bucket every night
+[Timer]
+OnCalendar=*-*-* 03:00:00 UTC
+RandomizedDelaySec=30min
+Persistent=true
+[Install]
+WantedBy=timers.target
+UNIT
+  systemctl daemon-reload
+  systemctl -q enable --now ec-deployer-backup.timer
+}
+
 undo() {
   go_back
 }
 
-hook address supervisor switch front secure
+hook address supervisor switch front secure backups
