@@ -153,7 +153,7 @@ renew_nginx() {
         continue 2
       fi
     done
-    return
+    return 0
   done
 }
 

@@ -57,7 +57,8 @@ hook() {
   for name in "$@"; do step "$name"; done
 }
 
-# What a hook that fails puts back: nothing, where it says nothing else.
+# What a hook that fails puts back: nothing, where it says nothing else. In it a bare `return` would give the status
+# that the hook ends with.
 undo() { :; }
 
 after() {
@@ -81,9 +82,9 @@ as_site() {
   setpriv --reuid=ec-deployer --regid=ec-deployer --init-groups --inh-caps=-all -- "$@"
 }
 
-# What the site says of itself, asked as nginx asks.
+# What the site says of itself, asked as nginx asks. Where there is none the socket takes the question all the same.
 asked_directly() {
-  curl -fsS --noproxy '*' --max-time 10 http://127.0.0.1:8000/healthz
+  curl -fsS --noproxy '*' --max-time 2 http://127.0.0.1:8000/healthz
 }
 
 # Whether what a site says of itself, on standard input, is the release of that name and version, in health.
@@ -118,7 +119,7 @@ restart_site() {
   known=$(site_state)
   renew_supervisor
   # One that supervisor has only now been told of it has started just now.
-  if [[ -z $known ]]; then return; fi
+  if [[ -z $known ]]; then return 0; fi
   if [[ $(supervisorctl status site:site-0) != *RUNNING* ]]; then supervisorctl start site:site-0; fi
   case $known in
     STOPPED | EXITED | FATAL) ;;
@@ -127,24 +128,24 @@ restart_site() {
   supervisorctl start site:site-1 || true
 }
 
-# Waits until the release that is current answers: `wait_for_site DIRECTORY`.
+# Waits until the release that is current answers: `wait_for_site DIRECTORY`. One that ends, or answers as another, is
+# not waited for: people are, meanwhile.
 wait_for_site() {
-  local name version began=$SECONDS said='' failures=0
+  local name version began=$SECONDS said
   name=$(basename -- "$1")
   version=$(version_of "$1")
   while ((SECONDS - began < PATIENCE)); do
-    if said=$(asked_directly 2>&1 | is_release "$name" "$version" 2>&1); then
+    if said=$(asked_directly 2>/dev/null); then
+      is_release "$name" "$version" <<<"$said" || break
       echo "Release $name, version $version, answers."
-      return
+      return 0
     fi
     case $(site_state) in
-      FATAL | EXITED) failures=3 ;;
-      BACKOFF) failures=$((failures + 1)) ;;
+      BACKOFF | EXITED | FATAL) break ;;
     esac
-    if ((failures >= 3)); then break; fi
-    sleep 0.3
+    sleep 0.2
   done
-  echo "Release $name does not answer: ${said##*$'\n'}. The end of its log:"
+  echo "Release $name does not answer as it should. The end of its log:"
   tail -n 30 "$EC_LOGS/site/site.log" || true
   return 1
 }

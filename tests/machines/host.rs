@@ -159,6 +159,35 @@ impl Host {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
+    /// Runs a command as root on the machine, however long it takes, and gives whether it succeeded and what it printed.
+    pub async fn run_long(&self, id: &InstanceId, command: &[&str]) -> (bool, String) {
+        static COUNT: AtomicU8 = AtomicU8::new(0);
+        let unit = format!("long-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let log = format!("/run/{unit}.log");
+        let output = format!("--property=StandardOutput=file:{log}");
+        // It stays, so that it can be asked how it ended.
+        let mut start = vec!["systemd-run", "--quiet", "--service-type=exec", "--remain-after-exit"];
+        let unit_is = format!("--unit={unit}");
+        start.extend([unit_is.as_str(), &output, "--property=StandardError=inherit", "--"]);
+        start.extend(command);
+        let started = self.cloud.exec(id, &start).await.expect("the machine can be entered");
+        assert!(started.status.success(), "{}", String::from_utf8_lossy(&started.stderr));
+        let look = format!("systemctl show --value -p SubState -p Result {unit}");
+        loop {
+            let said = self.exec(id, &look).await;
+            if !said.contains("running") && !said.contains("start") {
+                let text = self.exec(id, &format!("cat {log}")).await;
+                self.exec(
+                    id,
+                    &format!("systemctl stop {unit}; systemctl reset-failed {unit} 2>/dev/null || true"),
+                )
+                .await;
+                return (said.contains("success"), text);
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
     /// Waits until a command as root on the machine succeeds.
     pub async fn wait_for(&self, id: &InstanceId, script: &str) {
         let deadline = Instant::now() + Duration::from_secs(30);

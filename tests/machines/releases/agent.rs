@@ -198,11 +198,9 @@ impl Agent {
                 command.push("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
                 command.extend(variables.iter().map(String::as_str));
                 command.extend(["timeout", "-k", "5", &timeout, &script]);
-                let output = server.exec(&command).await;
-                let said = String::from_utf8_lossy(&output.stdout).into_owned()
-                    + &String::from_utf8_lossy(&output.stderr);
+                let (well, said) = server.run(&command).await;
                 self.log.push_str(&said);
-                if !output.status.success() {
+                if !well {
                     return Err(Failed { event, said });
                 }
             }

@@ -42,17 +42,19 @@ pub fn bundle_of(program: &Path) -> TempDir {
 
 /// A bundle of this checkout.
 pub fn bundle() -> TempDir {
-    bundle_of(Path::new(PROGRAM))
+    broken("")
 }
 
 /// A bundle whose program is a script: it does what the real one, which is beside it, does but for what the script
 /// says.
 pub fn broken(script: &str) -> TempDir {
-    let bundle = bundle();
+    let stub = r#"if [[ $1 == backup ]]; then d=$(mktemp -d); sqlite3 /var/lib/ec-deployer/deployer.db "VACUUM INTO '$d/deployer.db'"; tar -C $d -czf /var/lib/ec-deployer/backups/ec-deployer-$(date +%s%N).tar.gz deployer.db; ls -t /var/lib/ec-deployer/backups/*|tail -n +11 | xargs -r rm; exit; fi"#;
+    let script = format!("{stub}\n{script}");
+    let bundle = bundle_of(Path::new(PROGRAM));
     let program = bundle.path().join("ec-deployer");
-    fs::rename(&program, bundle.path().join("scripts/real")).unwrap();
+    fs::rename(&program, bundle.path().join("scripts/real.sh")).unwrap();
     let text = format!(
-        "#!/bin/bash\nreal=$(dirname \"$0\")/scripts/real\n{script}\nexec bash -c 'exec \"$0\" \"$@\"' \"$real\" \"$@\"\n"
+        "#!/bin/bash\nreal=$(dirname \"$0\")/scripts/real.sh\n{script}\nexec bash -c 'exec \"$0\" \"$@\"' \"$real\" \"$@\"\n"
     );
     fs::write(&program, text).unwrap();
     fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();

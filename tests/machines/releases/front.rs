@@ -54,9 +54,11 @@ async fn the_site_is_served_as_its_name_says() {
     assert_eq!(server.sh("systemctl is-active ec-deployer-tls.timer").await, "active");
 
     // Now it does: what the timer runs gets the certificate, and the site is told of its new address.
-    server.sh(PEBBLE).await;
+    let (well, said) = server.run(&["bash", "-euc", PEBBLE]).await;
+    assert!(well, "{said}");
     server.sh(&format!("echo '{} site.test' >>/etc/hosts", server.address.ip())).await;
-    server.sh("systemctl start ec-deployer-tls.service || { journalctl -u ec-deployer-tls | tail -n 40; false; }").await;
+    let (well, said) = server.run(&["systemctl", "start", "ec-deployer-tls.service"]).await;
+    assert!(well, "{said}\n{}", server.sh("journalctl -u ec-deployer-tls | tail -n 40").await);
     assert_eq!(server.sh("systemctl is-active ec-deployer-tls.timer || true").await, "inactive");
     let answer = server.sh(&head("https://site.test/login")).await.to_lowercase();
     assert!(answer.contains(" 200"), "{answer}");

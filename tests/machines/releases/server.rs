@@ -1,10 +1,6 @@
 //! The site's own server: a machine from the golden image, with the settings that people have written on it.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    process::{Command, Output},
-};
+use std::{net::SocketAddr, path::Path, process::Command};
 
 use ec_django_deployer::domain::InstanceId;
 
@@ -46,9 +42,9 @@ impl Server {
         format!("http://{}", self.address.ip())
     }
 
-    /// Runs a command as root.
-    pub async fn exec(&self, command: &[&str]) -> Output {
-        self.host.cloud.exec(&self.id, command).await.unwrap()
+    /// Runs a command as root, however long it takes: whether it succeeded, and what it printed.
+    pub async fn run(&self, command: &[&str]) -> (bool, String) {
+        self.host.run_long(&self.id, command).await
     }
 
     /// What a script prints as root, once it succeeds.
