@@ -11,6 +11,15 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::domain::{LogKey, Vault};
 
+/// The key of deploy-log tokens.
+const LOG: &str = "log.key";
+/// The key of variables.
+const VARIABLES: &str = "variables.key";
+/// The one that is to follow it, while values are sealed anew.
+const NEXT: &str = "variables.key.next";
+/// The files of keys, and how many bytes each has.
+pub const FILES: [(&str, usize); 3] = [(LOG, 64), (VARIABLES, 32), (NEXT, 32)];
+
 /// Makes the state directory where it is missing. Others may pass through it, to the repositories that git
 /// reads as an account without rights, and see nothing: every secret in it is readable by its owner alone.
 ///
@@ -29,6 +38,19 @@ pub fn lock(state_dir: &Path) -> io::Result<Flock<File>> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, _)| {
         io::Error::new(io::ErrorKind::WouldBlock, "another site runs on this state directory")
     })
+}
+
+/// Gives a file to whoever the state directory belongs to, where root has made it: the site that runs there may be
+/// another account's.
+///
+/// # Errors
+/// Where that cannot be done.
+pub fn give_to_owner(state_dir: &Path, path: &Path) -> io::Result<()> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner = std::fs::metadata(state_dir)?;
+    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// The process that holds a state directory's lock, read off the kernel's list: to try the lock would keep a site that
@@ -55,7 +77,7 @@ fn holder(locks: &str, inode: u64) -> Option<i32> {
 /// # Errors
 /// Where the file cannot be read or written, or holds something else.
 pub fn log_key(state_dir: &Path) -> io::Result<LogKey> {
-    kept(state_dir, "log.key").map(LogKey::new)
+    kept(state_dir, LOG).map(LogKey::new)
 }
 
 /// What seals the values of variables, by a key that is made at the first start and kept beside the database, not in
@@ -64,28 +86,77 @@ pub fn log_key(state_dir: &Path) -> io::Result<LogKey> {
 /// # Errors
 /// Where the file cannot be read or written, or holds something else.
 pub fn vault(state_dir: &Path) -> io::Result<Vault> {
-    kept(state_dir, "variables.key").map(Vault::new)
+    kept(state_dir, VARIABLES).map(Vault::new)
+}
+
+/// Makes the key that is to follow that of variables, and keeps it beside it: from now on, whatever happens, one of the
+/// two opens what is sealed.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn make_next_vault(state_dir: &Path) -> io::Result<Vault> {
+    make(state_dir, NEXT).map(Vault::new)
+}
+
+/// The key that is to follow that of variables, where there is one.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn next_vault(state_dir: &Path) -> io::Result<Option<Vault>> {
+    if state_dir.join(NEXT).exists() {
+        kept(state_dir, NEXT).map(|key| Some(Vault::new(key)))
+    } else {
+        Ok(None)
+    }
+}
+
+/// Lets the next key be the one, once everything is sealed by it.
+///
+/// # Errors
+/// Where it cannot take its place.
+pub fn take_next_vault(state_dir: &Path) -> io::Result<()> {
+    std::fs::rename(state_dir.join(NEXT), state_dir.join(VARIABLES))?;
+    File::open(state_dir)?.sync_all()
+}
+
+/// Drops the next key, by which nothing is sealed.
+///
+/// # Errors
+/// Where it cannot be removed.
+pub fn drop_next_vault(state_dir: &Path) -> io::Result<()> {
+    std::fs::remove_file(state_dir.join(NEXT))?;
+    File::open(state_dir)?.sync_all()
+}
+
+/// Makes the key of deploy-log tokens anew.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn make_log_key(state_dir: &Path) -> io::Result<()> {
+    make::<64>(state_dir, LOG).map(|_| ())
 }
 
 /// The random bytes of a file, which is made where it is missing.
 fn kept<const N: usize>(state_dir: &Path, name: &str) -> io::Result<[u8; N]> {
-    let path = state_dir.join(name);
     let mut bytes = [0; N];
-    match File::open(&path) {
-        Ok(mut file) => file.read_exact(&mut bytes)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            rand::fill(&mut bytes);
-            // Renamed into place, so that a crash here leaves no half key behind.
-            let fresh = state_dir.join(format!("{name}.new"));
-            let mut file =
-                OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, &path)?;
-            File::open(state_dir)?.sync_all()?;
-        }
-        Err(error) => return Err(error),
+    match File::open(state_dir.join(name)) {
+        Ok(mut file) => file.read_exact(&mut bytes).map(|()| bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(state_dir, name),
+        Err(error) => Err(error),
     }
+}
+
+/// Random bytes in a file, in the place of what it has.
+fn make<const N: usize>(state_dir: &Path, name: &str) -> io::Result<[u8; N]> {
+    let bytes: [u8; N] = rand::random();
+    // Renamed into place, so that a crash here leaves no half key behind.
+    let fresh = state_dir.join(format!("{name}.new"));
+    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&fresh)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    give_to_owner(state_dir, &fresh)?;
+    std::fs::rename(&fresh, state_dir.join(name))?;
+    File::open(state_dir)?.sync_all()?;
     Ok(bytes)
 }
 

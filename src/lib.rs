@@ -4,6 +4,7 @@
 //! A web half turns forms into rows and rows into pages; a reconciler half turns rows into
 //! machines. They never call each other: they meet at the store.
 
+pub mod backup;
 pub mod cloud;
 pub mod config;
 pub mod console;
@@ -12,9 +13,12 @@ pub mod domain;
 pub mod keys;
 pub mod logging;
 pub mod metrics;
+#[cfg(feature = "ec2")]
+pub mod parameters;
 pub mod preflight;
 pub mod process;
 pub mod reconciler;
+pub mod rotation;
 pub mod samples;
 pub mod serve;
 pub mod spool;

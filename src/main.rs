@@ -2,14 +2,15 @@
 
 mod users;
 
-use std::{ffi::OsString, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use ec_django_deployer::{
+    backup::{self, Destination, Source},
     config::Config,
     console, doctor,
     logging::{self, LogFormat},
-    serve,
+    rotation, serve,
 };
 
 /// Puts a Django project on a server of its own from two inputs.
@@ -38,6 +39,37 @@ enum Command {
     Doctor(#[command(flatten)] Config),
     /// Bake a golden image now.
     Bake(#[command(flatten)] Config),
+    /// Copy the database and the keys into one file, also while the site runs.
+    Backup {
+        #[command(flatten)]
+        config: Config,
+        /// A file, a directory, or s3://bucket/prefix/; in a directory, and below a prefix, it names itself.
+        destination: Destination,
+        /// Keep so many there that have named themselves, and remove the older ones.
+        #[arg(long, value_name = "N")]
+        keep: Option<NonZeroUsize>,
+    },
+    /// Put a backup in the place of what is there, which is kept aside. No site may run.
+    Restore {
+        #[command(flatten)]
+        config: Config,
+        /// A file, or s3://bucket/key.
+        source: Source,
+    },
+    /// Make the keys of variables and of machines' tokens anew. No site may run.
+    RotateKeys {
+        #[command(flatten)]
+        config: Config,
+        /// Also while deployments are under way, whose machines then cannot report any more.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Print the settings below a path of AWS's Parameter Store, decrypted, as lines of NAME=value.
+    #[cfg(feature = "ec2")]
+    Parameters {
+        /// The path: /ec-deployer/site/
+        path: String,
+    },
     /// Hold a local machine's terminal; the site starts this itself.
     #[command(hide = true)]
     HoldConsole {
@@ -68,6 +100,13 @@ fn main() -> ExitCode {
         }
         Command::Serve(config) => run(serve::serve(config)).map(done),
         Command::Bake(config) => run(serve::bake(config)).map(done),
+        Command::Backup { config, destination, keep } => {
+            run(backup::backup(config, destination, keep)).map(done)
+        }
+        Command::Restore { config, source } => run(backup::restore(config, source)).map(done),
+        #[cfg(feature = "ec2")]
+        Command::Parameters { path } => run(ec_django_deployer::parameters::print(&path)).map(done),
+        Command::RotateKeys { config, force } => run(rotation::rotate(config, force)).map(done),
         Command::User { config, command } => run(users::run(config, command)).map(done),
     };
     result.unwrap_or_else(|error| fail(error.as_ref()))

@@ -4,6 +4,7 @@ mod http;
 mod machines;
 
 use std::{
+    fs::File,
     io,
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
@@ -11,10 +12,12 @@ use std::{
 };
 
 use machines::{listen_for_machines, prepare_cloud, serve_machines, unreachable_callback};
+use nix::fcntl::Flock;
 use tokio::{net::TcpListener, signal::unix::SignalKind, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    backup,
     cloud::{
         Cloud, CloudError,
         local::{Local, LocalConfig},
@@ -24,6 +27,7 @@ use crate::{
     keys,
     preflight::Preflight,
     reconciler::{self, Baker, Reconciler},
+    rotation::{self, RotationError},
     samples::{Samples, SamplesError},
     spool::{Limits, Spool},
     store::{Store, StoreError},
@@ -70,6 +74,9 @@ pub enum ServeError {
     /// A half of the site ended by itself.
     #[error("a half of the site broke off: {0}")]
     Broken(&'static str),
+    /// A change of keys that was broken off.
+    #[error(transparent)]
+    Keys(#[from] Box<RotationError>),
     /// A setting.
     #[error("a setting: {0}")]
     Setting(#[from] NameError),
@@ -84,7 +91,23 @@ pub enum ServeError {
 /// Where one of them cannot be opened.
 pub async fn open_store(config: &Config) -> Result<Store, ServeError> {
     keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
+    backup::refuse_half_restored(&config.state_dir).map_err(ServeError::State)?;
     let store = Store::open(&config.database_url()).await?;
+    with_settings(config, store)
+}
+
+/// The same for whoever holds the state directory's lock, and so may put right what was broken off.
+///
+/// # Errors
+/// Where the store cannot be opened.
+pub(crate) async fn open_alone(config: &Config, _lock: &Flock<File>) -> Result<Store, ServeError> {
+    backup::refuse_half_restored(&config.state_dir).map_err(ServeError::State)?;
+    let store = Store::open(&config.database_url()).await?;
+    rotation::settle(&config.state_dir, &store).await.map_err(Box::new)?;
+    with_settings(config, store)
+}
+
+fn with_settings(config: &Config, store: Store) -> Result<Store, ServeError> {
     let vault = keys::vault(&config.state_dir).map_err(ServeError::State)?;
     Ok(store.with_max_instances(config.max_instances_per_owner).with_vault(vault))
 }
@@ -97,8 +120,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     config.check()?;
     keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
     // Before the database is opened, which may bring it to a newer schema.
-    let _lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
-    let store = open_store(&config).await?;
+    let lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
+    let store = open_alone(&config, &lock).await?;
     let log_key = keys::log_key(&config.state_dir).map_err(ServeError::State)?;
     let site_id = store.site().await?;
     let cloud = open_cloud(&config, &site_id).await?;
@@ -195,8 +218,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
 pub async fn bake(config: Config) -> Result<(), ServeError> {
     keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
     // Before the database is opened, which may bring it to a newer schema.
-    let _lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
-    let store = open_store(&config).await?;
+    let lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
+    let store = open_alone(&config, &lock).await?;
     let cloud = open_cloud(&config, &store.site().await?).await?;
     cloud.prepare().await?;
     let baker = Baker::new(store.clone(), cloud.clone());

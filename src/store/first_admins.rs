@@ -25,7 +25,7 @@ impl From<sqlx::Error> for AdminError {
 }
 
 /// What a password is sealed for.
-fn place(instance: RowId, username: &str) -> String {
+pub(super) fn place(instance: RowId, username: &str) -> String {
     format!("first admin {} {username}", instance.0)
 }
 

@@ -10,6 +10,7 @@ mod deployments;
 mod edit;
 mod error;
 mod fetches;
+mod file;
 mod first_admins;
 mod image_deletion;
 mod images;
@@ -23,6 +24,7 @@ mod memos;
 mod orphans;
 mod people;
 mod power;
+mod reseal;
 mod scrubbers;
 mod sessions;
 mod submit;
@@ -37,6 +39,7 @@ pub use attempts::Attempt;
 pub use counts::Counts;
 pub use edit::Edit;
 pub use error::StoreError;
+pub use file::{Contents, newest_schema};
 pub use first_admins::AdminError;
 pub use image_deletion::ImageDeletion;
 pub use images::BakedImage;
@@ -47,6 +50,7 @@ pub use machine_type::TypeWish;
 pub use orphans::Inventory;
 pub use people::{PasswordLink, Person, PersonError};
 pub use power::PowerError;
+pub use reseal::Resealed;
 pub use sessions::SignedIn;
 use sqlx::{
     ConnectOptions, Connection, SqlitePool,
@@ -126,7 +130,7 @@ impl Store {
         make_private(options.get_filename())?;
         let one = || SqlitePoolOptions::new().max_connections(1);
         let writer = one().connect_with(options.clone()).await?;
-        sqlx::migrate!().set_ignore_missing(true).run(&writer).await?;
+        file::migrations().run(&writer).await?;
         let options = options.read_only(true).create_if_missing(false);
         // What it tells holds for one connection: it is never exchanged for another.
         let lasting = one().idle_timeout(None).max_lifetime(None);

@@ -14,7 +14,7 @@ use crate::cloud::{CloudError, Retry};
 
 /// Says which request an error is of, so that a missing permission can be named.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     /// The service's prefix in IAM: `ec2`.
     pub service: &'static str,
     /// The request's name, which is also its action in IAM: `RunInstances`.
@@ -32,7 +32,7 @@ pub(super) fn is_denied(error: &CloudError) -> bool {
 }
 
 /// The code of an error that the service itself answered with.
-pub(super) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
+pub(crate) fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Option<&str> {
     error.as_service_error().and_then(ProvideErrorMetadata::code)
 }
 

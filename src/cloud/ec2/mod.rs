@@ -26,7 +26,11 @@ use std::{sync::Arc, time::Duration};
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 
-use self::{errors::Asked, limiter::Limiter, requests::Requests};
+use self::limiter::Limiter;
+pub(crate) use self::{
+    errors::{Asked, code},
+    requests::Requests,
+};
 use super::CloudError;
 use crate::domain::MachineType;
 

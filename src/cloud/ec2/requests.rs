@@ -19,7 +19,7 @@ use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
 /// Writes the lines.
 #[derive(Debug)]
-pub(super) struct Requests;
+pub(crate) struct Requests;
 
 /// When a request was sent.
 #[derive(Debug)]

@@ -42,15 +42,13 @@ pub fn bundle_of(program: &Path) -> TempDir {
 
 /// A bundle of this checkout.
 pub fn bundle() -> TempDir {
-    broken("")
+    bundle_of(Path::new(PROGRAM))
 }
 
 /// A bundle whose program is a script: it does what the real one, which is beside it, does but for what the script
-/// says.
+/// says. It is called as scripts are, which AfterInstall makes executable.
 pub fn broken(script: &str) -> TempDir {
-    let stub = r#"if [[ $1 == backup ]]; then d=$(mktemp -d); sqlite3 /var/lib/ec-deployer/deployer.db "VACUUM INTO '$d/deployer.db'"; tar -C $d -czf /var/lib/ec-deployer/backups/ec-deployer-$(date +%s%N).tar.gz deployer.db; ls -t /var/lib/ec-deployer/backups/*|tail -n +11 | xargs -r rm; exit; fi"#;
-    let script = format!("{stub}\n{script}");
-    let bundle = bundle_of(Path::new(PROGRAM));
+    let bundle = bundle();
     let program = bundle.path().join("ec-deployer");
     fs::rename(&program, bundle.path().join("scripts/real.sh")).unwrap();
     let text = format!(
@@ -64,11 +62,13 @@ pub fn broken(script: &str) -> TempDir {
 /// The program of the next version, which has a migration more: really built, from a copy of this checkout, on the
 /// dependencies that these tests were built with.
 pub fn next_version() -> PathBuf {
-    static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, program) = BUILT.get_or_init(|| {
-        let scratch = tempfile::tempdir().unwrap();
-        let source = scratch.path().join("source");
-        let debug = scratch.path().join("target/debug");
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let program = BUILT.get_or_init(|| {
+        // On the file system of what these tests were built as, so that names are all that is copied of it.
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR")).join("next-version");
+        let _ = fs::remove_dir_all(&scratch);
+        let source = scratch.join("source");
+        let debug = scratch.join("target/debug");
         let built = Path::new(PROGRAM).parent().unwrap();
         let own = r"! -name '*ec_django_deployer*' ! -name 'ec-django-deployer*' ! -name 'ec_deployer*'";
         let script = format!(
@@ -77,8 +77,7 @@ pub fn next_version() -> PathBuf {
                tar -C \"$1\" --null --files-from=- -c | tar -C \"$2\" -x
              for part in deps build .fingerprint; do
                mkdir -p \"$4/$part\"
-               find \"$3/$part\" -mindepth 1 -maxdepth 1 {own} -print0 | xargs -0 cp -al -t \"$4/$part\" ||
-                 find \"$3/$part\" -mindepth 1 -maxdepth 1 {own} -print0 | xargs -0 cp -a -t \"$4/$part\"
+               find \"$3/$part\" -mindepth 1 -maxdepth 1 {own} -print0 | xargs -0 cp -al -t \"$4/$part\"
              done"
         );
         let copied = Command::new("bash")
@@ -93,12 +92,12 @@ pub fn next_version() -> PathBuf {
         let output = Command::new(env!("CARGO"))
             .args(["test", "--locked", "--offline", "--no-run", "--test", "next_version"])
             .current_dir(&source)
-            .env("CARGO_TARGET_DIR", scratch.path().join("target"))
+            .env("CARGO_TARGET_DIR", scratch.join("target"))
             .env("EC_COMMIT", COMMIT)
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        (scratch, debug.join("ec-deployer"))
+        debug.join("ec-deployer")
     });
     program.clone()
 }

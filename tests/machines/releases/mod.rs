@@ -201,11 +201,17 @@ async fn third_ones_that_are_broken(server: &Server, agent: &mut Agent) {
 
 /// A site that has no pages but `/healthz`, on the socket that is its standard input.
 const BLANK: &str = r#"
-import json, os, socket, sys
+import json, os, signal, socket, sys
+ended = []
+signal.signal(signal.SIGTERM, lambda *_: ended.append(True))
 door = socket.socket(fileno=0)
-door.setblocking(True)
-while True:
-    line = door.accept()[0]
+door.settimeout(0.1)
+while not ended:
+    try:
+        line = door.accept()[0]
+    except TimeoutError:
+        continue
+    line.settimeout(5)
     asked = line.recv(65536).split()[1:2]
     said = {"status": "ok", "release": os.environ["RELEASE"], "version": sys.argv[1].split()[-1]}
     head = "200 OK" if asked == [b"/healthz"] else "404 Not Found"

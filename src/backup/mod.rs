@@ -1,0 +1,150 @@
+//! `ec-deployer backup` and `restore`: the database and the keys beside it, in one file. A backup is made while the
+//! site runs; a restore is not, and looks at everything before it touches anything.
+
+mod archive;
+#[cfg(feature = "ec2")]
+mod bucket;
+mod destination;
+mod restore;
+mod scratch;
+mod swap;
+
+use std::{
+    fs, io,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use archive::{Key, Manifest};
+pub use destination::{Destination, Source};
+pub use restore::restore;
+use scratch::Scratch;
+pub use swap::refuse_half_restored;
+
+use crate::{
+    config::Config,
+    domain::Timestamp,
+    store::{Store, StoreError},
+};
+
+/// How often a copy is begun again because the keys were changed under it.
+const TRIES: u32 = 3;
+
+/// A backup was not made, or not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A file or a directory.
+    #[error("{0}: {1}")]
+    File(PathBuf, #[source] io::Error),
+    /// The database.
+    #[error("{0}: {1}")]
+    Database(PathBuf, #[source] StoreError),
+    /// Anything that a sentence says all of.
+    #[error("{0}")]
+    Refused(String),
+}
+
+impl BackupError {
+    fn refused(sentence: impl Into<String>) -> Self {
+        Self::Refused(sentence.into())
+    }
+}
+
+/// Names the file that an error is about.
+trait About<T> {
+    fn about(self, path: &Path) -> Result<T, BackupError>;
+}
+
+impl<T> About<T> for io::Result<T> {
+    fn about(self, path: &Path) -> Result<T, BackupError> {
+        self.map_err(|error| BackupError::File(path.to_owned(), error))
+    }
+}
+
+impl<T> About<T> for Result<T, StoreError> {
+    fn about(self, path: &Path) -> Result<T, BackupError> {
+        self.map_err(|error| BackupError::Database(path.to_owned(), error))
+    }
+}
+
+/// Makes a backup, also while the site runs; with `keep`, removes those beyond so many that named themselves and are
+/// older.
+///
+/// # Errors
+/// Where something cannot be read or written. Then nothing of it is left.
+pub async fn backup(
+    config: Config,
+    destination: Destination,
+    keep: Option<NonZeroUsize>,
+) -> Result<(), BackupError> {
+    let state_dir = &config.state_dir;
+    refuse_half_restored(state_dir).about(state_dir)?;
+    let database = database(&config)?;
+    if !database.exists() {
+        return Err(BackupError::Refused(format!(
+            "there is no database at {}: is STATE_DIR, or DATABASE_URL, that of the site?",
+            database.display()
+        )));
+    }
+    let place = destination.place();
+    if keep.is_some() && !place.names_itself() {
+        return Err(BackupError::refused(
+            "--keep goes with a directory, or with s3://bucket/prefix/, in which backups name themselves",
+        ));
+    }
+    let scratch = Scratch::make(&place.scratch_root(state_dir)?)?;
+    let copy = scratch.path("deployer.db");
+    let keys = copy_all(&database, state_dir, &copy).await?;
+    let contents = Store::contents(&copy).await.about(&database)?;
+    let manifest = Manifest {
+        format: archive::FORMAT,
+        version: crate::VERSION.to_owned(),
+        schema: contents.schema,
+        site: contents.site,
+        made_at: Timestamp::now().rfc3339(),
+        users: contents.users,
+        instances: contents.instances,
+        database_bytes: fs::metadata(&copy).about(&copy)?.len(),
+    };
+    let packed = scratch.path("backup.tar.gz");
+    let (summary, size) = {
+        let (manifest, packed) = (manifest.clone(), packed.clone());
+        let packing = tokio::task::spawn_blocking(move || archive::pack(&packed, &manifest, &keys, &copy));
+        let size = packing.await.map_err(|_| BackupError::refused("packing broke off"))??;
+        (manifest, size)
+    };
+    let (put, removed) = place.put(&packed, keep).await?;
+    println!("{put}");
+    println!("{}, of {}", in_megabytes(size), summary.in_words());
+    for old in removed {
+        println!("removed {old}");
+    }
+    Ok(())
+}
+
+/// Copies the database, and gives the keys that go with the copy.
+async fn copy_all(database: &Path, state_dir: &Path, copy: &Path) -> Result<Vec<Key>, BackupError> {
+    for _ in 0..TRIES {
+        let keys = archive::keys_of(state_dir)?;
+        // VACUUM INTO takes an empty file, which is its owner's alone from the first byte on.
+        scratch::create(copy)?;
+        Store::copy_file(database, copy).await.about(database)?;
+        if archive::keys_of(state_dir)? == keys {
+            return Ok(keys);
+        }
+    }
+    Err(BackupError::refused("the keys were changed while they were copied: try again"))
+}
+
+/// The file of the database.
+fn database(config: &Config) -> Result<PathBuf, BackupError> {
+    Store::file_of(&config.database_url())
+        .map_err(|error| BackupError::Refused(format!("DATABASE_URL: {error}")))
+}
+
+fn in_megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+mod tests;
