@@ -89,7 +89,7 @@ pub(super) fn pack(
     let file = scratch::create(to)?;
     // Fast rather than small: the site runs beside this.
     let mut tar = Builder::new(GzEncoder::new(file, Compression::fast()));
-    let written = (|| {
+    let written: io::Result<u64> = (|| {
         let text = serde_json::to_vec_pretty(manifest)?;
         tar.append_data(&mut header(text.len() as u64), MANIFEST, &text[..])?;
         for Key { name, bytes } in keys {

@@ -107,15 +107,13 @@ pub async fn backup(
         database_bytes: fs::metadata(&copy).about(&copy)?.len(),
     };
     let packed = scratch.path("backup.tar.gz");
-    let (summary, size) = {
-        let (manifest, packed) = (manifest.clone(), packed.clone());
-        let packing = tokio::task::spawn_blocking(move || archive::pack(&packed, &manifest, &keys, &copy));
-        let size = packing.await.map_err(|_| BackupError::refused("packing broke off"))??;
-        (manifest, size)
-    };
+    let summary = manifest.in_words();
+    let to = packed.clone();
+    let packing = tokio::task::spawn_blocking(move || archive::pack(&to, &manifest, &keys, &copy));
+    let size = packing.await.map_err(|_| BackupError::refused("packing broke off"))??;
     let (put, removed) = place.put(&packed, keep).await?;
     println!("{put}");
-    println!("{}, of {}", in_megabytes(size), summary.in_words());
+    println!("{}, of {summary}", in_megabytes(size));
     for old in removed {
         println!("removed {old}");
     }
