@@ -74,7 +74,7 @@ pub fn start() -> String {
 }
 
 /// The Python of moto's virtual environment.
-fn python() -> PathBuf {
+pub fn python() -> PathBuf {
     let directory = std::env::var_os("EC_TEST_MOTO")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/../moto-5.2.5")), PathBuf::from);
     assert!(directory.join(".complete").exists(), "moto is not there: run scripts/setup.sh test");
