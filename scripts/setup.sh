@@ -58,6 +58,11 @@ fetch_axe() {
     mv "$axe.new" "$axe"
 }
 
+# One from another build's cache may stand on a Python that is gone.
+have_moto() {
+    [[ $(cat "$moto/.complete" 2>/dev/null) == "${aws_tools[*]}" ]] && "$moto/bin/python" -c '' 2>/dev/null
+}
+
 install_moto() {
     rm -rf "$moto"
     mkdir -p "${moto%/*}"
@@ -117,7 +122,7 @@ if [[ ${1:-run} == test && ! -e $axe ]]; then
     fetch_axe
 fi
 
-if [[ ${1:-run} =~ ^(build|test|bench)$ && $(cat "$moto/.complete" 2>/dev/null) != "${aws_tools[*]}" ]]; then
+if [[ ${1:-run} =~ ^(build|test|bench)$ ]] && ! have_moto; then
     echo "fetching: ${aws_tools[*]}"
     install_moto
 fi
