@@ -1,5 +1,5 @@
 //! Lists the files of each sample project for `src/samples` to embed, so that the binary serves them from
-//! wherever it stands.
+//! wherever it stands, and names the version, with the commit where `EC_COMMIT` tells it.
 
 use std::{
     env, fs, io,
@@ -9,6 +9,8 @@ use std::{
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed=samples");
+    println!("cargo:rerun-if-env-changed=EC_COMMIT");
+    println!("cargo:rustc-env=EC_VERSION={}", version()?);
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?);
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
     let mut code = String::from("&[\n");
@@ -24,6 +26,21 @@ fn main() -> io::Result<()> {
     }
     code.push(']');
     fs::write(out.join("samples.rs"), code)
+}
+
+/// The package's version, and after it the first digits of the commit that it is built from, where that is told.
+fn version() -> io::Result<String> {
+    let package = env::var("CARGO_PKG_VERSION").map_err(io::Error::other)?;
+    let commit = env::var("EC_COMMIT").unwrap_or_default();
+    if commit.is_empty() {
+        return Ok(package);
+    }
+    // Whole: the digits that are shown of it are then as many as anybody looks for.
+    let whole = commit.len() >= 40 && commit.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if !whole {
+        return Err(io::Error::other(format!("EC_COMMIT is {commit:?}, which is no commit's full hash")));
+    }
+    Ok(format!("{package}+{}", &commit[..12]))
 }
 
 /// The files below `directory`, in order, without what running a project leaves behind.

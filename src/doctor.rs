@@ -24,7 +24,8 @@ use crate::{
 pub async fn doctor(config: Config) -> Result<bool, ServeError> {
     let mut tally = Tally::default();
     let site = keys::lock_holder(&config.state_dir);
-    for finding in [site_finding(site)].into_iter().chain(port_findings(&config, site.is_some())) {
+    let first = [version_finding(), site_finding(site)].into_iter().chain(settings_finding(&config));
+    for finding in first.chain(port_findings(&config, site.is_some())) {
         tally.tell(&finding)?;
     }
     // No machine is made; but what is there already may be looked at, once there is a database.
@@ -89,9 +90,20 @@ fn site_finding(site: Option<i32>) -> Finding {
     })
 }
 
+fn version_finding() -> Finding {
+    Finding::ok(format!("this is version {}", crate::VERSION))
+}
+
+/// What of the settings does not go together.
+fn settings_finding(config: &Config) -> Option<Finding> {
+    let error = config.check().err()?;
+    Some(Finding::bad(error.to_string(), "set PUBLIC_URL to the site's address as browsers see it"))
+}
+
 /// Whether the site's ports are free, or its own while it runs.
 fn port_findings(config: &Config, runs: bool) -> Vec<Finding> {
-    let mut all = vec![("LISTEN", config.listen)];
+    // A socket that whoever starts the site has opened is open whether it runs or not.
+    let mut all: Vec<_> = config.listen.address().map(|address| ("LISTEN", address)).into_iter().collect();
     // Elsewhere machines come to the same listener as people.
     if config.cloud == CloudKind::Local {
         let port = config.callback_url().parse::<Origin>().map_or(8001, |origin| origin.port());

@@ -21,3 +21,6 @@ pub mod spool;
 pub mod store;
 pub mod user_data;
 pub mod web;
+
+/// The program's version, and after `+` the beginning of the commit that it was built from, where the build was told.
+pub const VERSION: &str = env!("EC_VERSION");

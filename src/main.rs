@@ -14,7 +14,7 @@ use ec_django_deployer::{
 
 /// Puts a Django project on a server of its own from two inputs.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "ec-deployer", version = ec_django_deployer::VERSION, about)]
 struct Arguments {
     /// How the log is written to standard error.
     #[arg(long, env = "LOG_FORMAT", global = true, default_value = "text")]

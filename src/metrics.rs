@@ -198,7 +198,7 @@ impl Metrics {
             registry: registry.clone(),
         };
         gauges(r, "build_info", "The program's version.", "version")?
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .with_label_values(&[crate::VERSION])
             .set(1.0);
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         gauge(r, "process_start_time_seconds", "When the process started, in seconds since 1970.")?

@@ -1,5 +1,6 @@
 //! Runs the site: its two listeners, the reconciler and the baker, until it is asked to end.
 
+mod http;
 mod machines;
 
 use std::{
@@ -29,8 +30,6 @@ use crate::{
     web::{self, Site},
 };
 
-/// How long requests under way may take after the site was asked to end.
-const DRAIN: Duration = Duration::from_secs(8);
 /// How often expired sessions are removed.
 const PRUNE: Duration = Duration::from_secs(3600);
 /// How often files that machines sent are looked through for those whose hour is over.
@@ -53,6 +52,9 @@ pub enum ServeError {
     /// An address to listen on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
+    /// The socket that standard input should be.
+    #[error("LISTEN=stdin: {0}")]
+    Stdin(#[source] io::Error),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -92,6 +94,7 @@ pub async fn open_store(config: &Config) -> Result<Store, ServeError> {
 /// # Errors
 /// Where it cannot start.
 pub async fn serve(config: Config) -> Result<(), ServeError> {
+    config.check()?;
     keys::make_state_dir(&config.state_dir).map_err(ServeError::State)?;
     // Before the database is opened, which may bring it to a newer schema.
     let _lock = keys::lock(&config.state_dir).map_err(ServeError::State)?;
@@ -99,9 +102,9 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let log_key = keys::log_key(&config.state_dir).map_err(ServeError::State)?;
     let site_id = store.site().await?;
     let cloud = open_cloud(&config, &site_id).await?;
-    let listener = listen(config.listen).await?;
+    let listener = http::open(config.listen).await?;
     let for_metrics = match config.metrics_listen {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => Some(http::bind(address).await?),
         None => None,
     };
     let own_listener = config.cloud == CloudKind::Local;
@@ -109,7 +112,8 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     let for_machines = if own_listener { listen_for_machines(&config, &cloud, &store).await } else { None };
     let samples = Samples::prepare(&config.state_dir.join("samples"))?;
 
-    if config.listen.ip().is_unspecified() && config.public_url.is_none() {
+    let everywhere = config.listen.address().is_some_and(|address| address.ip().is_unspecified());
+    if everywhere && config.public_url.is_none() {
         tracing::warn!(
             "PUBLIC_URL is not set: links that others are given, to set a password, lead to {}",
             config.public_url()
@@ -147,7 +151,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
     }
     let unreachable = unreachable_callback(&config);
     if own_listener {
-        halves.spawn(serve_web(listener, web::router(site), shutdown.clone()));
+        halves.spawn(http::serve("web", listener, web::router(site), shutdown.clone()));
         halves.spawn(serve_machines(
             config.clone(),
             cloud.clone(),
@@ -158,7 +162,7 @@ pub async fn serve(config: Config) -> Result<(), ServeError> {
             shutdown.clone(),
         ));
     } else {
-        halves.spawn(serve_web(listener, web::router(site).merge(machines), shutdown.clone()));
+        halves.spawn(http::serve("web", listener, web::router(site).merge(machines), shutdown.clone()));
         halves.spawn(prepare_cloud(cloud.clone(), store.clone(), unreachable, shutdown.clone()));
     }
     halves.spawn(prune_sessions(store.clone(), shutdown.clone()));
@@ -274,6 +278,7 @@ fn web_settings(
         },
         secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
         spool,
+        release: config.release.clone().filter(|name| !name.is_empty()),
     }
 }
 
@@ -288,13 +293,9 @@ pub fn offer(ec2: &Ec2Args, region: Option<String>) -> web::Offer {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|error| ServeError::Listen(address, error))
-}
-
 /// Tells the person at the terminal where the site is, and how the first admin is created.
 async fn say_where(config: &Config, store: &Store, site: &Site) -> Result<(), StoreError> {
-    println!("EC Django Deployer {} is at {}", env!("CARGO_PKG_VERSION"), config.public_url());
+    println!("EC Django Deployer {} is at {}", crate::VERSION, config.public_url());
     if !store.has_users().await? {
         println!("Create the first admin, with this link that works once: {}", site.setup_link());
     }
@@ -323,13 +324,6 @@ async fn end_on_signal(shutdown: CancellationToken) -> Ended {
     Ended::Asked("signals")
 }
 
-/// Serves people. Requests under way are finished, for a while.
-async fn serve_web(listener: TcpListener, router: axum::Router, shutdown: CancellationToken) -> Ended {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let server = axum::serve(listener, service).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    drain("web", server.into_future(), shutdown).await
-}
-
 /// Serves those who watch over the site.
 async fn serve_metrics(listener: TcpListener, router: axum::Router, shutdown: CancellationToken) -> Ended {
     if let Ok(address) = listener.local_addr() {
@@ -338,28 +332,7 @@ async fn serve_metrics(listener: TcpListener, router: axum::Router, shutdown: Ca
         }
         tracing::info!(%address, "metrics are served");
     }
-    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    drain("metrics", server.into_future(), shutdown).await
-}
-
-/// Waits for a server, and after `shutdown` only so long.
-async fn drain(
-    name: &'static str,
-    server: impl Future<Output = io::Result<()>>,
-    shutdown: CancellationToken,
-) -> Ended {
-    let patience = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(DRAIN).await;
-    };
-    tokio::select! {
-        result = server => if let Err(error) = result {
-            tracing::error!(server = name, error = &error as &dyn std::error::Error, "a listener broke off");
-            return Ended::Broken(name);
-        },
-        () = patience => tracing::warn!(server = name, "requests under way were given up"),
-    }
-    Ended::Asked(name)
+    http::serve("metrics", listener, router, shutdown).await
 }
 
 async fn prune_sessions(store: Store, shutdown: CancellationToken) -> Ended {

@@ -1,6 +1,7 @@
 //! The site's configuration: one struct, each field a flag and an environment variable.
 
 mod ec2;
+mod listen;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -10,21 +11,23 @@ use std::{
 
 use clap::{Args, ValueEnum};
 pub use ec2::Ec2Args;
+pub use listen::Listen;
 
 use crate::domain::{GitHosts, NameError};
 
 /// The settings of `serve` and `bake`.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Address and port that the site listens on.
+    /// Address and port that the site listens on, or `stdin`: the listening socket that it is started with as standard
+    /// input.
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:8000")]
-    pub listen: SocketAddr,
+    pub listen: Listen,
 
     /// Address and port of the metrics, for Prometheus; they are not served where it is left out.
     #[arg(long, env = "METRICS_LISTEN")]
     pub metrics_listen: Option<SocketAddr>,
 
-    /// The site's own address as browsers see it; by default http:// and LISTEN.
+    /// The site's own address as browsers see it; by default http:// and LISTEN, where that is an address.
     #[arg(long, env = "PUBLIC_URL")]
     pub public_url: Option<Origin>,
 
@@ -70,13 +73,31 @@ pub struct Config {
     #[arg(long, env = "MAX_INSTANCES_PER_OWNER", default_value_t = 0)]
     pub max_instances_per_owner: u32,
 
+    /// The name of the release that runs, which `/healthz` tells. Whoever starts a release sets it.
+    #[arg(long, env = "RELEASE", hide = true)]
+    pub release: Option<String>,
+
     /// The settings of `CLOUD=ec2`.
     #[command(flatten, next_help_heading = "Settings of CLOUD=ec2")]
     pub ec2: Ec2Args,
 }
 
 impl Config {
-    /// The site's own address as browsers see it, without a slash at the end.
+    /// Whether the settings go together.
+    ///
+    /// # Errors
+    /// Where one needs another that is not there.
+    pub fn check(&self) -> Result<(), NameError> {
+        if self.listen == Listen::Stdin && self.public_url.is_none() {
+            return Err(NameError::new(
+                "LISTEN=stdin needs PUBLIC_URL: a socket that others have opened does not say by which address people come to it",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The site's own address as browsers see it, without a slash at the end. Of a socket that others have opened it is
+    /// known by the setting alone, which [`Config::check`] demands.
     pub fn public_url(&self) -> String {
         self.public_url.as_ref().map_or_else(|| format!("http://{}", self.listen), ToString::to_string)
     }

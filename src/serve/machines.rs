@@ -12,7 +12,7 @@ use std::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ended, drain};
+use super::{Ended, http};
 use crate::{
     cloud::{Cloud, CloudError},
     config::{Config, Origin},
@@ -139,6 +139,5 @@ pub(super) async fn serve_machines(
     }
     let Some(listener) = bound else { return Ended::Asked("machines") };
     serves_samples.store(true, Ordering::Relaxed);
-    let server = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-    drain("machines", server.into_future(), shutdown).await
+    http::serve("machines", listener, router, shutdown).await
 }

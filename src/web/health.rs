@@ -35,6 +35,12 @@ async fn health(State(site): State<Site>) -> impl IntoResponse {
         (StatusCode::SERVICE_UNAVAILABLE, "failing", "does not answer")
     };
     let cloud = if site.store.readiness().is_ready() { "ready" } else { "not ready" };
-    let version = env!("CARGO_PKG_VERSION");
-    (code, Json(json!({"status": status, "version": version, "database": database, "cloud": cloud})))
+    let answer = json!({
+        "status": status,
+        "version": crate::VERSION,
+        "release": site.settings.release,
+        "database": database,
+        "cloud": cloud,
+    });
+    (code, Json(answer))
 }

@@ -110,7 +110,7 @@ impl Shell {
 
     /// The site's version.
     pub fn version(&self) -> &'static str {
-        env!("CARGO_PKG_VERSION")
+        crate::VERSION
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Settings {
     pub secure_cookies: bool,
     /// Where the files are that machines sent.
     pub spool: Spool,
+    /// The name of the release that runs, where whoever started it gave one.
+    pub release: Option<String>,
 }
 
 impl Settings {

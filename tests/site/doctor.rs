@@ -62,3 +62,14 @@ async fn a_site_that_runs_is_seen_and_not_disturbed() {
     let answer = reqwest::get(format!("{}/healthz", site.url)).await.unwrap();
     assert_eq!(answer.status(), 200);
 }
+
+#[test]
+fn settings_that_do_not_go_together_are_told() {
+    let place = place();
+    let output = program(place.path()).arg("doctor").env("LISTEN", "stdin").output().unwrap();
+    let lines = lines(&output);
+    let told = |start: &str| lines.iter().any(|line| line.starts_with(start));
+    assert!(told("bad  LISTEN=stdin needs PUBLIC_URL"), "{lines:#?}");
+    assert!(told(&format!("ok   this is version {}", ec_django_deployer::VERSION)), "{lines:#?}");
+    assert!(!told("ok   LISTEN"), "nobody knows where: {lines:#?}");
+}

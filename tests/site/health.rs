@@ -12,7 +12,7 @@ async fn a_site_is_well_while_its_database_answers() {
     let answer = visitor.get("/healthz").await;
     assert_eq!((answer.status, answer.header("cache-control")), (StatusCode::OK, "no-store"));
     let json = answer.json();
-    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(json["version"], ec_django_deployer::VERSION);
     assert_eq!(
         (&json["status"], &json["database"], &json["cloud"]),
         (&"ok".into(), &"ok".into(), &"ready".into())
@@ -27,5 +27,5 @@ async fn a_site_is_well_while_its_database_answers() {
     let answer = visitor.get("/healthz").await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answer.json()["database"], "does not answer");
-    assert_eq!(answer.json()["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(answer.json()["version"], ec_django_deployer::VERSION);
 }

@@ -105,6 +105,7 @@ pub async fn spawn_app_with(options: Options) -> App {
         offer: options.offer,
         secure_cookies: options.secure,
         spool: Spool::open(directory.path().join("fetches"), options.limits).unwrap(),
+        release: None,
     };
     let looks = Arc::new(AtomicUsize::new(0));
     let tip = Arc::new(Mutex::new(COMMIT.to_owned()));

@@ -27,6 +27,7 @@ mod power;
 mod preflight;
 mod program;
 mod readiness;
+mod release;
 mod routes;
 mod samples;
 mod sign_in;

@@ -81,7 +81,7 @@ async fn what_happened_is_counted() {
     assert_eq!(scrape.get(r#"ec_deployer_instances{status="live"}"#), 0.0);
     assert_eq!(scrape.get(r#"ec_deployer_deployments_open{state="queued"}"#), 1.0);
     assert_eq!(scrape.get("ec_deployer_cloud_ready"), 1.0);
-    let version = env!("CARGO_PKG_VERSION");
+    let version = ec_django_deployer::VERSION;
     assert_eq!(scrape.get(&format!(r#"ec_deployer_build_info{{version="{version}"}}"#)), 1.0);
     for (sample, least) in [
         ("ec_deployer_database_bytes", 50_000.0),
