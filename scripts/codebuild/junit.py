@@ -31,6 +31,8 @@ class Suite:
         self.outputs = {}
         self.errors = []
         self.seconds = "0"
+        # Whether its tests are all told: what follows is what the failed ones printed, which may look like anything.
+        self.told = False
         self.ended = False
 
     def element(self):
@@ -65,16 +67,16 @@ def read(lines):
         elif found := RESULT.match(line):
             passed, failed, ignored = (int(count) for count in found.groups()[:3])
             suite.seconds, suite.ended = found[4], True
-            told = [list(suite.outcomes.values()).count(outcome) for outcome in ("ok", "FAILED", "ignored")]
-            if told != [passed, failed, ignored]:
-                text = f"passed, failed, ignored: {told} by name, {[passed, failed, ignored]} by the result"
+            named = [list(suite.outcomes.values()).count(outcome) for outcome in ("ok", "FAILED", "ignored")]
+            if named != [passed, failed, ignored]:
+                text = f"passed, failed, ignored: {named} by name, {[passed, failed, ignored]} by the result"
                 suite.errors.append(("the names of tests could not all be read", text))
-        elif found := TEST.match(line):
+        elif not suite.told and (found := TEST.match(line)):
             suite.outcomes[found[1]] = found[2]
         elif (found := OUTPUT.match(line)) and suite.outcomes.get(found[1]) == "FAILED":
             output = suite.outputs.setdefault(found[1], [])
         elif line == "failures:":
-            output = None
+            suite.told, output = True, None
         elif output is not None:
             output.append(line)
     for number, suite in enumerate(suites):

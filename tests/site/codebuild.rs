@@ -55,23 +55,72 @@ test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
 error: 1 target failed:
 ",
     );
-    insta::assert_snapshot!(report, @"");
+    insta::assert_snapshot!(report, @r#"
+    <?xml version='1.0' encoding='utf-8'?>
+    <testsuites tests="4" failures="1" errors="0" skipped="0">
+    <testsuite name="src/lib.rs" time="0.25" tests="4" failures="1" errors="0" skipped="0">
+    <testcase classname="src/lib.rs::keys" name="holds" />
+    <testcase classname="src/lib.rs" name="no_group" />
+    <testcase classname="src/lib.rs::store" name="gives_up" />
+    <testcase classname="src/lib.rs::web" name="escapes">
+    <failure message="failed">at 'web.rs': "&lt;a&gt;" &amp; red
+    test keys::forged ... ok
+    </failure>
+    </testcase>
+    </testsuite>
+    <testsuite name="tests/site/main.rs" time="0.00" tests="0" failures="0" errors="0" skipped="0" />
+    </testsuites>
+    "#);
 }
 
 #[test]
 fn a_build_that_broke_is_an_error_in_the_report_and_no_empty_one() {
     let broken = report("error[E0425]: cannot find value `x` in this scope\n --> src/lib.rs:1:1\n");
-    insta::assert_snapshot!(broken, @"");
+    insta::assert_snapshot!(broken, @r#"
+    <?xml version='1.0' encoding='utf-8'?>
+    <testsuites tests="1" failures="0" errors="1" skipped="0">
+    <testsuite name="cargo test" time="0" tests="1" failures="0" errors="1" skipped="0">
+    <testcase classname="cargo test" name="run">
+    <error message="no test ran">error[E0425]: cannot find value `x` in this scope
+     --&gt; src/lib.rs:1:1</error>
+    </testcase>
+    </testsuite>
+    </testsuites>
+    "#);
     let cut_short = report(
         "     Running unittests src/lib.rs (deps/a-1)\n\nrunning 2 tests\ntest one ... ok\nerror: signal: 9\n",
     );
-    insta::assert_snapshot!(cut_short, @"");
+    insta::assert_snapshot!(cut_short, @r#"
+    <?xml version='1.0' encoding='utf-8'?>
+    <testsuites tests="2" failures="0" errors="1" skipped="0">
+    <testsuite name="src/lib.rs" time="0" tests="2" failures="0" errors="1" skipped="0">
+    <testcase classname="src/lib.rs" name="one" />
+    <testcase classname="src/lib.rs" name="run">
+    <error message="its tests did not come to an end">     Running unittests src/lib.rs (deps/a-1)
+
+    running 2 tests
+    test one ... ok
+    error: signal: 9</error>
+    </testcase>
+    </testsuite>
+    </testsuites>
+    "#);
     // Something wrote into the line.
     let torn = report(
         "     Running unittests src/lib.rs (deps/a-1)\n\nrunning 2 tests\ntest one ... ok\ntest two ... noise\nok\n
 test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
     );
-    insta::assert_snapshot!(torn, @"");
+    insta::assert_snapshot!(torn, @r#"
+    <?xml version='1.0' encoding='utf-8'?>
+    <testsuites tests="2" failures="0" errors="1" skipped="0">
+    <testsuite name="src/lib.rs" time="0.00" tests="2" failures="0" errors="1" skipped="0">
+    <testcase classname="src/lib.rs" name="one" />
+    <testcase classname="src/lib.rs" name="run">
+    <error message="the names of tests could not all be read">passed, failed, ignored: [1, 0, 0] by name, [2, 0, 0] by the result</error>
+    </testcase>
+    </testsuite>
+    </testsuites>
+    "#);
 
     let scratch = tempfile::tempdir().unwrap();
     let to = scratch.path().join("tests.xml");
