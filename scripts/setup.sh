@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that are missing: `setup.sh run` for the site with machines on this
-# host, `setup.sh ec2` for the site alone, `setup.sh test` for all checks and tests besides, `setup.sh bench` for
-# the measurements. Does nothing, quickly, where all is there.
+# host, `setup.sh ec2` for the site alone, `setup.sh build` for the checks and tests that need no privileges besides,
+# `setup.sh test` for all of them, `setup.sh bench` for the measurements. Does nothing, quickly, where all is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -24,6 +24,8 @@ run=(
     "${site[@]}"
     mmdebstrap systemd-container iproute2 iptables util-linux # local machines
 )
+
+checks=(shellcheck sqlite3)
 
 # Ubuntu's chromium packages only lead to a snap, which wants a running snapd.
 browser() {
@@ -56,6 +58,11 @@ fetch_axe() {
     mv "$axe.new" "$axe"
 }
 
+# One from another build's cache may stand on a Python that is gone.
+have_moto() {
+    [[ $(cat "$moto/.complete" 2>/dev/null) == "${aws_tools[*]}" ]] && "$moto/bin/python" -c '' 2>/dev/null
+}
+
 install_moto() {
     rm -rf "$moto"
     mkdir -p "${moto%/*}"
@@ -78,8 +85,9 @@ command -v cargo >/dev/null || {
 case ${1:-run} in
 run) packages=("${run[@]}") ;;
 ec2) packages=("${site[@]}") ;;
+build) packages=("${site[@]}" "${checks[@]}") ;;
 test)
-    packages=("${run[@]}" shellcheck sqlite3)
+    packages=("${run[@]}" "${checks[@]}")
     if ! command -v chromedriver >/dev/null; then
         as_root apt-get update -qq
         read -ra found <<<"$(browser)"
@@ -89,13 +97,13 @@ test)
     ;;
 bench) packages=("${run[@]}" sqlite3 wrk) ;;
 *)
-    echo "usage: setup.sh run|ec2|test|bench" >&2
+    echo "usage: setup.sh run|ec2|build|test|bench" >&2
     exit 2
     ;;
 esac
 
 case ${1:-run} in
-test | bench)
+build | test | bench)
     # A Python from elsewhere has what Debian's splits off.
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
     ;;
@@ -114,7 +122,7 @@ if [[ ${1:-run} == test && ! -e $axe ]]; then
     fetch_axe
 fi
 
-if [[ ${1:-run} =~ ^(test|bench)$ && $(cat "$moto/.complete" 2>/dev/null) != "${aws_tools[*]}" ]]; then
+if [[ ${1:-run} =~ ^(build|test|bench)$ ]] && ! have_moto; then
     echo "fetching: ${aws_tools[*]}"
     install_moto
 fi

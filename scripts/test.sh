@@ -24,23 +24,18 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 export EC_TEST_MACHINES=$scratch/machines
 
-check() {
-    echo "== $*"
-    "$@"
-}
-
-mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
-check shellcheck --external-sources "${scripts[@]}"
-check cargo fmt --check
-check cargo clippy --quiet --locked --all-targets -- -D warnings
-check ./scripts/sqlx.sh --check
+./scripts/check.sh code
 
 failed=0
-check cargo test --locked --lib --bins --test site --test browser 2>&1 | tee "$scratch/log" || failed=1
-# These mostly wait.
-check cargo test --locked --test ec2 -- --test-threads=8 2>&1 | tee -a "$scratch/log" || failed=1
+./scripts/check.sh tests "$scratch/log" || failed=1
+# The rest of a kind each: what wants a browser, and what wants machines.
+run() {
+    echo "== $*"
+    "$@" 2>&1 | tee -a "$scratch/log" || failed=1
+}
+run cargo test --locked --test browser
 # One at a time: a machine that boots and deploys keeps two cores busy.
-check cargo test --locked "${as_root[@]}" --test machines -- --test-threads=1 2>&1 | tee -a "$scratch/log" || failed=1
+run cargo test --locked "${as_root[@]}" --test machines -- --test-threads=1
 
 echo
 echo "machines booted: $(sort -u "$EC_TEST_MACHINES" 2>/dev/null | paste -sd' ' || true)"

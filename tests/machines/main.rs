@@ -10,6 +10,8 @@
 #[path = "../ec2/account.rs"]
 mod account;
 mod browser;
+#[cfg(feature = "ec2")]
+mod codebuild;
 mod commands;
 mod crash;
 #[cfg(feature = "ec2")]
