@@ -75,13 +75,13 @@ of_stack() {
     [[ $answer == None ]] || printf '%s' "$answer"
 }
 
-# Waits until CloudFormation does nothing to the stack any more, telling each status: sets status, to nothing where it
-# is gone.
+# Waits until CloudFormation does nothing to the stack any more, telling each status: sets status, to nothing where
+# there is no stack.
 settle() {
-    local before=
+    local before=unknown
     while true; do
         status=$(stack_status "$stack")
-        if [[ $status != "$before" ]]; then tell "${status:-the stack is gone}"; fi
+        if [[ $status != "$before" ]]; then tell "${status:-there is none}"; fi
         before=$status
         [[ $status == *_IN_PROGRESS && $status != REVIEW_IN_PROGRESS ]] || return 0
         sleep "$pause"

@@ -14,6 +14,8 @@ mod database;
 mod doctor;
 mod errors;
 mod faults;
+mod infra;
+mod infra_aws;
 mod killed;
 mod lifecycle;
 mod machine;

@@ -75,10 +75,15 @@ pub fn start() -> String {
 
 /// The Python of moto's virtual environment.
 pub fn python() -> PathBuf {
+    programs().join("python")
+}
+
+/// The programs of moto's virtual environment.
+pub fn programs() -> PathBuf {
     let directory = std::env::var_os("EC_TEST_MOTO")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/../moto-5.2.5")), PathBuf::from);
     assert!(directory.join(".complete").exists(), "moto is not there: run scripts/setup.sh test");
-    directory.join("bin/python")
+    directory.join("bin")
 }
 
 /// A client of moto itself, past the proxy: what really is there, and what happens outside the site.
