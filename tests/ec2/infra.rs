@@ -132,9 +132,13 @@ fn allowed(template: &Value) -> Vec<(String, Value)> {
 #[test]
 fn the_linter_has_nothing_to_say() {
     let lint = moto::programs().join("cfn-lint");
-    // All checks, the informational ones too.
-    let output =
-        Command::new(lint).args(["-c", "I", "--"]).arg(root().join("infra/site.yml")).output().unwrap();
+    // All checks, the informational ones too, but for the one that wants no `arn:aws:`: the site's policy is
+    // policy.json word for word, which says what stands for it elsewhere.
+    let output = Command::new(lint)
+        .args(["-c", "I", "-i", "I3042", "--"])
+        .arg(root().join("infra/site.yml"))
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success() && said.trim().is_empty(),
@@ -232,15 +236,15 @@ fn the_stack_is_made_changed_and_deleted_as_far_as_moto_makes_stacks() {
     assert_eq!(computer.setting("SUBNET_IDS"), format!("{subnet},subnet-0123"));
     assert_eq!(computer.resources(), made);
 
-    // The backups alone outlive it; of the volume moto keeps no snapshot.
+    // The backups alone outlive it. And in moto the volume, of which CloudFormation takes a snapshot before it deletes
+    // it.
     computer.aws(&["cloudformation", "delete-stack", "--stack-name", stack]);
     let gone = |name: &str| !computer.count_of(resources[name]["Type"].as_str().unwrap(), &made[name]);
-    for name in
-        ["MachineGroup", "ServerGroup", "DataVolume", "Address", "SettingCloud", "Artifacts", "BuildLog"]
-    {
+    for name in ["MachineGroup", "ServerGroup", "Address", "SettingCloud", "Artifacts", "BuildLog"] {
         assert!(gone(name), "{name} is left");
     }
     assert!(!gone("Backups"), "the backups are gone");
+    assert!(!gone("DataVolume"), "moto heeds the volume's DeletionPolicy now");
     let state = ["ec2", "describe-instances", "--instance-ids", &made["Server"]];
     let query = "Reservations[].Instances[?State.Name=='terminated'][]";
     assert_eq!(computer.count(&state, query), 1, "the server is left");
@@ -288,8 +292,11 @@ fn the_site_may_do_what_its_policy_says_and_nothing_else() {
     assert_eq!(names, BTreeSet::from(["backups", "parameters", "releases"]));
     let backups = computer.aws(&["iam", "get-role-policy", "--role-name", role, "--policy-name", "backups"]);
     let bucket = format!("arn:aws:s3:::{}-backups-{ACCOUNT}-{}", computer.stack, computer.region);
-    assert_eq!(backups["PolicyDocument"]["Statement"][0]["Resource"], bucket);
-    assert_eq!(backups["PolicyDocument"]["Statement"][1]["Resource"], format!("{bucket}/*"));
+    // moto gives a role's own policy as Python writes it.
+    let document = backups["PolicyDocument"].to_string();
+    for resource in [format!("'Resource': '{bucket}'"), format!("'Resource': '{bucket}/*'")] {
+        assert_eq!(document.matches(&resource).count(), 1, "{document}");
+    }
     let machine = computer.aws(&["iam", "list-role-policies", "--role-name", &made["MachineRole"]]);
     assert_eq!(machine["PolicyNames"], json!(["no-parameters"]));
 
