@@ -299,6 +299,7 @@ fn web_settings(
             #[cfg(feature = "ec2")]
             Cloud::Ec2(ec2) => Some(offer(&config.ec2, ec2.region_name().map(str::to_owned))),
         },
+        site_domain: config.site_domain.clone().filter(|name| !name.is_empty()),
         secure_cookies: config.public_url.as_ref().is_some_and(Origin::is_https),
         spool,
         release: config.release.clone().filter(|name| !name.is_empty()),

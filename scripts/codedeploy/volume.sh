@@ -20,6 +20,11 @@ device_of() {
 mount_data() {
   local found=0 kind uuid
   if ! mountpoint -q "$2"; then
+    if [[ -e $2/deployer.db ]]; then
+      cure "$2 has a database on the server's own disk, which the volume would hide: back it up, move it away, release again" \
+        "and restore it."
+      return
+    fi
     kind=$(blkid --probe --output value --match-tag TYPE "$1") || found=$?
     # 2: nothing at all is found. https://man7.org/linux/man-pages/man8/blkid.8.html
     if ((found == 2)); then

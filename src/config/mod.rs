@@ -31,6 +31,10 @@ pub struct Config {
     #[arg(long, env = "PUBLIC_URL")]
     pub public_url: Option<Origin>,
 
+    /// The domain name that the site is to be served under: on its own server a certificate is made for it.
+    #[arg(long, env = "SITE_DOMAIN")]
+    pub site_domain: Option<String>,
+
     /// Where machines reach the site; by default port 8001 of the bridge's address for the local cloud, and PUBLIC_URL
     /// for EC2.
     #[arg(long, env = "CALLBACK_URL")]

@@ -1,6 +1,7 @@
 mod attempts;
 mod images;
 mod orphans;
+mod schema;
 mod variables;
 
 use super::*;

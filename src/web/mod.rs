@@ -18,6 +18,7 @@ mod metrics;
 mod middleware;
 mod offer;
 mod page;
+mod plain_http;
 mod readiness;
 mod site;
 mod users;

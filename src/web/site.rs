@@ -40,6 +40,8 @@ pub struct Settings {
     pub offer: Option<Offer>,
     /// Whether browsers reach the site over https: cookies are `Secure` then, and HSTS is sent.
     pub secure_cookies: bool,
+    /// The domain name that the site is to have, which may have no certificate yet.
+    pub site_domain: Option<String>,
     /// Where the files are that machines sent.
     pub spool: Spool,
     /// The name of the release that runs, where whoever started it gave one.

@@ -16,6 +16,7 @@ mod errors;
 mod faults;
 mod infra;
 mod infra_aws;
+mod infra_up;
 mod killed;
 mod lifecycle;
 mod machine;

@@ -53,6 +53,9 @@ pub struct App {
 pub struct Options {
     pub secure: bool,
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Where people are told that the site is, if that is not where it is.
+    pub public_url: Option<&'static str>,
+    pub site_domain: Option<&'static str>,
     pub look_takes: Duration,
     pub limits: Limits,
     /// The one git host of a site that looks at repositories by git; else a stand-in looks.
@@ -69,6 +72,8 @@ impl Default for Options {
         Self {
             secure: false,
             trusted_proxies: Vec::new(),
+            public_url: None,
+            site_domain: None,
             look_takes: Duration::ZERO,
             limits: LIMITS,
             git_host: None,
@@ -96,13 +101,14 @@ pub async fn spawn_app_with(options: Options) -> App {
     let callback = format!("http://{}", callbacks.local_addr().unwrap());
     let git_hosts: GitHosts = options.git_host.as_deref().unwrap_or("https://github.com").parse().unwrap();
     let settings = Settings {
-        public_url: url.clone(),
+        public_url: options.public_url.map_or_else(|| url.clone(), str::to_owned),
         callback_url: callback.clone(),
         git_hosts,
         serves_samples: Arc::new(options.serves_samples.into()),
         trusted_proxies: options.trusted_proxies,
         cloud: options.cloud.unwrap_or(if options.offer.is_some() { "ec2" } else { "local" }),
         offer: options.offer,
+        site_domain: options.site_domain.map(str::to_owned),
         secure_cookies: options.secure,
         spool: Spool::open(directory.path().join("fetches"), options.limits).unwrap(),
         release: None,

@@ -23,6 +23,7 @@ mod logs;
 mod metrics;
 mod money;
 mod orphans;
+mod plain_http;
 mod power;
 mod preflight;
 mod program;

@@ -17,6 +17,7 @@ use crate::{
         format::{ago, count},
         images::ImageNotice,
         page::{BakeNotice, Shell, page},
+        plain_http::PlainHttpNotice,
         readiness::{ReadinessNotice, SampleWay},
     },
 };
@@ -101,6 +102,8 @@ pub struct ListView {
     pub image: Option<ImageNotice>,
     /// What an admin should know of what no record knows.
     pub orphans: Option<OrphanNotice>,
+    /// What an admin should know of how the site is reached.
+    pub plain_http: Option<PlainHttpNotice>,
     pub sample: SampleWay,
     /// What a machine costs where none is chosen, as far as that is known.
     pub cost: Option<String>,
@@ -123,8 +126,8 @@ impl ListView {
         };
         let (image, sample) = (ImageNotice::of(visit).await?, SampleWay::of(&visit.site));
         let cost = visit.site.settings.offer.as_ref().and_then(|offer| offer.cost(&offer.default));
-        let orphans = OrphanNotice::of(visit).await?;
-        Ok(Self { rows, readiness, bake, image, orphans, sample, cost, is_admin, everyones })
+        let (orphans, plain_http) = (OrphanNotice::of(visit).await?, PlainHttpNotice::of(visit));
+        Ok(Self { rows, readiness, bake, image, orphans, plain_http, sample, cost, is_admin, everyones })
     }
 
     /// How many there are, in words.

@@ -31,6 +31,9 @@ for name in blank filled; do
 done
 echo "fstab: $(grep -c " $PWD/data ext4 defaults,nofail" /etc/fstab) $(grep -c ' /srv ' /etc/fstab)"
 cat /etc/systemd/system/supervisor.service.d/ec-deployer.conf
+touch data/deployer.db
+if mount_data "$PWD/blank" "$PWD/data" 2>&1; then echo "the database is hidden"; fi
+rm data/deployer.db
 if mount_data "$PWD/odd" "$PWD/data" 2>&1; then echo "odd is mounted"; fi
 cmp <(head -c 6 odd) <(printf 'LUKS\xba\xbe') && echo "odd is as it was"
 "#;
@@ -58,5 +61,6 @@ fn a_blank_volume_gets_a_file_system_and_one_with_data_keeps_it() {
     assert!(said.contains("fstab: 1 1"), "one line for it, and the others kept: {said}");
     assert!(said.contains("RequiresMountsFor="), "the site waits for it: {said}");
     assert!(said.contains("holds crypto_LUKS, which is not the site's data"), "{said}");
+    assert!(said.contains("which the volume would hide") && !said.contains("is hidden"), "{said}");
     assert!(said.contains("odd is as it was") && !said.contains("odd is mounted"), "{said}");
 }

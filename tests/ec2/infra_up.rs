@@ -1,0 +1,169 @@
+//! `scripts/aws-up.sh` and `scripts/aws-down.sh`, end to end, on a person's computer whose AWS is moto.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::infra_aws::Computer;
+
+/// A stand-in for the program, whose bake leaves an image as the real one does. It says by which settings it was asked.
+const BAKES: &str = r#"#!/bin/bash
+set -euo pipefail
+[[ $1 == bake && $CLOUD == ec2 && -n $STATE_DIR && -n $SUBNET_IDS ]]
+echo "bake" >>"$EC_TEST_AWS/bakes"
+id=$("$EC_TEST_REAL_AWS" ec2 register-image --name baked --root-device-name /dev/sda1 --query ImageId --output text)
+"$EC_TEST_REAL_AWS" ec2 create-tags --resources "$id" \
+  --tags Key=ManagedBy,Value=ec-deployer Key=ec-deployer:state,Value=good
+"#;
+
+/// How many calls there were that begin so.
+fn calls(all: &[String], call: &str) -> usize {
+    all.iter().filter(|line| line.starts_with(call)).count()
+}
+
+#[test]
+fn one_command_sets_the_site_up_and_a_second_changes_nothing() {
+    let computer = Computer::with_image();
+    let told = computer.up(&["--domain", "deploy.example.com", "--email", "mira@example.com"]).well();
+    // It waited for somebody to approve the connection, and said where.
+    told.has("https://console.aws.amazon.com/codesuite/settings/connections").has("approved");
+    told.has("released").has("sudo ec-deployer user add NAME --admin");
+    told.has(&format!("has to be {}", computer.of_stack("Outputs", "SiteAddress")));
+    let first = computer.calls();
+    assert_eq!(calls(&first, "cloudformation create-stack"), 1);
+    assert_eq!(
+        calls(&first, "codepipeline start-pipeline-execution"),
+        1,
+        "the first run came before the approval"
+    );
+    let made = computer.resources();
+
+    let told = computer.up(&[]).well();
+    told.has_not("It waits for you").has("answers at");
+    assert_eq!(computer.resources(), made);
+    let second = computer.calls();
+    assert_eq!(calls(&second, "cloudformation create-stack"), 0);
+    assert_eq!(calls(&second, "codepipeline start-pipeline-execution"), 0);
+    assert_eq!(computer.of_stack("Parameters", "Domain"), "deploy.example.com", "what was said before stays");
+}
+
+#[test]
+fn without_an_image_it_bakes_one_and_one_alone() {
+    let computer = Computer::new();
+    let program = computer.program("ec-deployer", BAKES);
+    computer.cut("cloudformation create-stack", "before");
+    computer.up(&["--program", &program]).ill();
+    computer.up(&["--program", &program]).well();
+    assert_eq!(fs::read_to_string(computer.path("bakes")).unwrap(), "bake\n");
+}
+
+#[test]
+fn cut_off_it_goes_on_where_it_was() {
+    let computer = Computer::with_image();
+    for (call, when) in [
+        ("cloudformation create-stack", "after"),
+        ("codeconnections list-connections", "before"),
+        ("codepipeline start-pipeline-execution", "after"),
+        ("codepipeline get-pipeline-execution", "before"),
+        ("deploy get-deployment-group", "after"),
+    ] {
+        computer.cut(call, when);
+        computer.up(&[]).ill();
+        assert_eq!(computer.state()["cut"], json!(null), "{call} was reached");
+    }
+    let told = computer.up(&[]).well();
+    told.has("The site is at");
+    let all = computer.calls();
+    assert_eq!(calls(&all, "cloudformation create-stack"), 1);
+    assert_eq!(calls(&all, "codepipeline start-pipeline-execution"), 1);
+    assert_eq!(computer.count(&["ec2", "describe-instances"], "Reservations[].Instances[]"), 1);
+}
+
+#[test]
+fn what_goes_wrong_is_said_with_its_cure() {
+    let computer = Computer::with_image();
+    let told = computer.run_as("aws-up.sh", &["o/site"], |command| {
+        command.env_remove("AWS_REGION").env_remove("AWS_DEFAULT_REGION");
+    });
+    told.ill().has("No region is chosen.").has("export AWS_REGION=");
+    computer.run("aws-up.sh", &["site"]).ill().has("Which repository").has("owner/name");
+    computer.up(&["--colour"]).ill().has("There is no option --colour");
+    computer.up(&["--subnet", "subnet-0000000000000000f"]).ill().has("aws ec2 create-default-vpc");
+    computer.behave(|state| state["outcome"] = json!("Failed"));
+    let told = computer.up(&[]).ill();
+    told.has("a test failed").has("Build").has("The release failed.");
+    // The next try is a run of its own, and goes well.
+    computer.behave(|state| state["outcome"] = json!("Succeeded"));
+    computer.up(&[]).well();
+}
+
+#[test]
+fn another_image_replaces_the_server_and_its_data_stay() {
+    let computer = Computer::with_image();
+    computer.up(&[]).well();
+    let before = computer.resources();
+    computer.calls();
+    let image = computer.register_image("newer");
+    let told = computer.up(&["--image", &image]).well();
+    told.has("Replacing the server").has("The release before on the new server");
+    let after = computer.resources();
+    assert_ne!(after["Server"], before["Server"]);
+    for same in ["DataVolume", "ServerGroup", "Backups", "MachineRole"] {
+        assert_eq!(after[same], before[same], "{same}");
+    }
+    let all = computer.calls();
+    let at = |call: &str| all.iter().position(|line| line.contains(call)).unwrap_or_else(|| panic!("{call}"));
+    assert!(at("ec2 stop-instances") < at("ParameterKey=ServerState,ParameterValue=absent"));
+    assert!(
+        at("ParameterKey=ServerState,ParameterValue=absent")
+            < at("ParameterKey=ServerState,ParameterValue=present")
+    );
+}
+
+#[test]
+fn down_keeps_the_data_says_what_is_left_and_up_begins_with_them() {
+    let computer = Computer::with_image();
+    computer.up(&[]).well();
+    let before = computer.resources();
+    let told = computer.down(&[]).well();
+    let mine = format!("Name=volume-id,Values={}", before["DataVolume"]);
+    let found = computer.aws(&["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &mine]);
+    let snapshot = found["Snapshots"][0]["SnapshotId"].as_str().unwrap().to_owned();
+    told.has(&format!("the data, snapshot {snapshot}"))
+        .has(&format!("delete-snapshot --snapshot-id {snapshot}"));
+    told.has(&format!("the backups, bucket {}", before["Backups"])).has("the golden image ami-");
+
+    let told = computer.up(&[]).well();
+    told.has(&format!("restores {snapshot}")).has("keeps the backups in");
+    assert_eq!(computer.of_stack("Parameters", "DataSnapshot"), snapshot);
+    assert!(!computer.resources().contains_key("Backups"), "there is one already");
+
+    // Without the data, once somebody has said so.
+    computer.down(&["--delete-data"]).ill().has("Nothing was deleted.");
+    let told = computer.down(&["--delete-data", "--yes"]).well();
+    told.has_not("the data, snapshot").has_not("the backups, bucket");
+    assert_eq!(
+        computer
+            .count(&["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &mine], "Snapshots"),
+        0
+    );
+}
+
+#[test]
+fn down_leaves_no_machine_of_a_project_behind_unsaid() {
+    let computer = Computer::with_image();
+    computer.up(&[]).well();
+    let image = computer.of_stack("Parameters", "GoldenImage");
+    let tags = "ResourceType=instance,Tags=[{Key=ManagedBy,Value=ec-deployer},{Key=Name,Value=bookshop}]";
+    let run = ["ec2", "run-instances", "--image-id", &image, "--tag-specifications", tags];
+    let machine = computer.aws(&run)["Instances"][0]["InstanceId"].as_str().unwrap().to_owned();
+    let told = computer.down(&[]).ill();
+    told.has(&machine).has("bookshop").has("--leave-machines");
+    assert!(computer.resources().contains_key("Server"), "nothing was deleted");
+
+    // What a machine that is left still holds stays with it.
+    computer.behave(|state| state["held"] = json!(["MachineGroup"]));
+    let told = computer.down(&["--leave-machines"]).well();
+    told.has("leaving to the machines: MachineGroup")
+        .has(&format!("terminate-instances --instance-ids {machine}"));
+}
