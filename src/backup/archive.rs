@@ -35,7 +35,7 @@ pub(super) struct Manifest {
     pub version: String,
     /// The number of the newest migration that the database has seen.
     pub schema: i64,
-    /// The site's random id.
+    /// The site's random id; empty before its first start.
     pub site: String,
     /// When it was made: RFC 3339, in UTC.
     pub made_at: String,
@@ -48,9 +48,11 @@ impl Manifest {
     /// What it is a backup of.
     pub fn in_words(&self) -> String {
         let Self { version, schema, site, users, instances, .. } = self;
+        let site =
+            if site.is_empty() { "a site before its first start".to_owned() } else { format!("site {site}") };
         let plural = |n: &u64, one: &str, more: &str| format!("{n} {}", if *n == 1 { one } else { more });
         format!(
-            "site {site} with {} and {}, schema {schema}, by version {version}",
+            "{site} with {} and {}, schema {schema}, by version {version}",
             plural(users, "person", "people"),
             plural(instances, "instance", "instances")
         )

@@ -143,6 +143,3 @@ fn database(config: &Config) -> Result<PathBuf, BackupError> {
 fn in_megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
-
-#[cfg(test)]
-mod tests;

@@ -16,7 +16,7 @@ use super::{Store, StoreError};
 pub struct Contents {
     /// The number of the newest migration that it has seen.
     pub schema: i64,
-    /// The site's random id.
+    /// The site's random id; empty before its first start.
     pub site: String,
     /// How many people can sign in, or could.
     pub users: u64,
@@ -80,7 +80,7 @@ impl Store {
         connection.close().await?;
         Ok(Contents {
             schema: schema.ok_or(StoreError::Missing("schema"))?,
-            site: row.site.ok_or(StoreError::Missing("site"))?,
+            site: row.site.unwrap_or_default(),
             users: u64::try_from(row.users).unwrap_or_default(),
             instances: u64::try_from(row.instances).unwrap_or_default(),
         })

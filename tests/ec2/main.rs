@@ -8,7 +8,9 @@
 //! They mostly wait: `cargo test --test ec2 -- --test-threads=8`.
 
 mod account;
+mod admin;
 mod at_once;
+mod backups;
 mod bake;
 mod database;
 mod doctor;
@@ -22,6 +24,7 @@ mod lifecycle;
 mod machine;
 mod moto;
 mod orphans;
+mod parameters;
 #[allow(dead_code, reason = "the tests on real machines use the rest")]
 #[path = "../machines/person.rs"]
 mod person;

@@ -1,6 +1,7 @@
 //! The site as people and machines meet it: the real router on a port of its own, over a database of its own.
 
 mod account;
+mod backup;
 mod codebuild;
 mod commands;
 mod doctor;
