@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write,
+    io::{Read, Write},
     net::TcpListener,
     os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use ec_django_deployer::{
     keys,
     store::{Store, Submission, TypeWish, newest_schema},
 };
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use reqwest::StatusCode;
 
 use crate::{
@@ -315,16 +315,30 @@ async fn a_backup_that_is_none_changes_nothing() {
         fs::write(path(name), bytes).unwrap();
         host.refused(name, "is no backup of `ec-deployer backup`");
     }
-    for name in ["../../escaped", "/tmp/escaped", "deployer.db", "variables.key"] {
+    let mut manifest = Vec::new();
+    let mut good = tar::Archive::new(GzDecoder::new(&good[..]));
+    good.entries().unwrap().next().unwrap().unwrap().read_to_end(&mut manifest).unwrap();
+    for (begins, name, why) in [
+        (false, "deployer.db", "it does not begin with its manifest"),
+        (true, "../../escaped", "does not belong in it"),
+        (true, "/tmp/escaped", "does not belong in it"),
+        (true, "variables.key", "does not belong in it"),
+        (true, "deployer.db", "its database has another size than it says"),
+    ] {
         let file = fs::File::create(path("trick")).unwrap();
         let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
         let mut header = tar::Header::new_gnu();
+        if begins {
+            header.set_size(manifest.len() as u64);
+            tar.append_data(&mut header, "manifest.json", &manifest[..]).unwrap();
+            header = tar::Header::new_gnu();
+        }
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         header.set_size(4);
         header.set_cksum();
         tar.append(&header, &b"evil"[..]).unwrap();
         tar.into_inner().unwrap().finish().unwrap();
-        host.refused("trick", "it does not begin with its manifest");
+        host.refused("trick", why);
     }
     host.refused("missing", "missing");
     host.refused(".", "is a directory");
