@@ -22,7 +22,7 @@ use crate::{
         Cloud, CloudError,
         local::{Local, LocalConfig},
     },
-    config::{CloudKind, Config, Ec2Args, Origin},
+    config::{CloudKind, Config, Ec2Args, Listen, Origin},
     domain::{NameError, Readiness},
     keys,
     preflight::Preflight,
@@ -320,7 +320,13 @@ pub fn offer(ec2: &Ec2Args, region: Option<String>) -> web::Offer {
 /// Tells the person at the terminal where the site is, and how the first admin is created.
 async fn say_where(config: &Config, store: &Store, site: &Site) -> Result<(), StoreError> {
     println!("EC Django Deployer {} is at {}", crate::VERSION, config.public_url());
-    if !store.has_users().await? {
+    if store.has_users().await? {
+        return Ok(());
+    }
+    if config.listen == Listen::Stdin {
+        // What is printed goes to a log, in which a link that makes an admin has no place.
+        println!("Create the first admin: ec-deployer user add NAME --admin");
+    } else {
         println!("Create the first admin, with this link that works once: {}", site.setup_link());
     }
     Ok(())

@@ -29,14 +29,14 @@ use crate::{
 };
 
 /// A listener that passes connections on to where it leads, once it leads somewhere.
-struct Door {
-    address: SocketAddr,
+pub struct Door {
+    pub address: SocketAddr,
     leads_to: Arc<Mutex<Option<SocketAddr>>>,
     serving: JoinHandle<io::Result<()>>,
 }
 
 impl Door {
-    async fn open(address: SocketAddr) -> Self {
+    pub async fn open(address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let leads_to: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
@@ -54,7 +54,7 @@ impl Door {
         Self { address, leads_to, serving }
     }
 
-    fn lead_to(&self, address: SocketAddr) {
+    pub fn lead_to(&self, address: SocketAddr) {
         *self.leads_to.lock().unwrap() = Some(address);
     }
 }

@@ -1,5 +1,6 @@
 //! The site's own deployments: `appspec.yml` and its hooks, on a server booted from the golden image.
 
+mod account;
 mod agent;
 mod bundle;
 mod front;
@@ -150,6 +151,7 @@ async fn releases_follow_each_other_and_nobody_is_refused() {
     let logs = server.sh("cat /var/log/ec-deployer/site/*").await + &agent.log;
     assert!(logs.contains("AWS_SECRET_ACCESS_KEY"), "settings are named");
     assert!(!logs.contains("nobody's"), "and no more");
+    assert!(!logs.contains("/setup?"), "nor a way to become the first admin");
 }
 
 /// The database, as root sees it.
