@@ -178,6 +178,7 @@ update_stack() {
             tell_failures
             die "The stack was not brought up to date; it is as it was before." "Cure what is said above and start this again."
         }
+        changed=1
     elif [[ $answer == *'No updates are to be performed'* ]]; then
         tell "nothing is to be changed"
     else
@@ -337,8 +338,8 @@ release() {
     esac
 }
 
-# The last revision that was released well, where its deployment did not go to the server that is there now: a server
-# that was replaced has none.
+# The last revision that was released well, once more: where its deployment did not go to the server that is there now,
+# since one that was replaced has none, and where the stack has changed, since settings come with a release.
 deploy_again() {
     local server last targets revision id state
     server=$(of_stack Outputs ServerId)
@@ -346,8 +347,13 @@ deploy_again() {
         --query deploymentGroupInfo.lastSuccessfulDeployment.deploymentId)
     if [[ $last == None ]]; then return; fi
     targets=$(aws deploy list-deployment-targets --deployment-id "$last" --query targetIds --output text)
-    if [[ " ${targets//$'\t'/ } " == *" $server "* ]]; then return; fi
-    say "The release before on the new server"
+    if [[ " ${targets//$'\t'/ } " != *" $server "* ]]; then
+        say "The release before on the new server"
+    elif [[ -n $changed ]]; then
+        say "The release before with the settings as they are now"
+    else
+        return 0
+    fi
     revision=$(aws deploy get-deployment --deployment-id "$last" --query deploymentInfo.revision --output json)
     id=$(aws deploy create-deployment --application-name "$stack" --deployment-group-name site \
         --revision "$revision" --query deploymentId --output text)
@@ -384,6 +390,7 @@ await_site() {
     done
 }
 
+changed='' # whether the stack that was there is another now
 say "Who you are to AWS"
 check_stack_name
 check_account

@@ -45,6 +45,12 @@ fn one_command_sets_the_site_up_and_a_second_changes_nothing() {
     assert_eq!(calls(&second, "cloudformation create-stack"), 0);
     assert_eq!(calls(&second, "codepipeline start-pipeline-execution"), 0);
     assert_eq!(computer.of_stack("Parameters", "Domain"), "deploy.example.com", "what was said before stays");
+
+    // Another name is a setting, which comes to the server with a release.
+    computer.calls();
+    computer.up(&["--domain", "shop.example.com"]).well().has("with the settings as they are now");
+    assert_eq!(calls(&computer.calls(), "deploy create-deployment"), 1);
+    assert_eq!(computer.of_stack("Outputs", "SiteUrl"), "https://shop.example.com");
 }
 
 #[test]
