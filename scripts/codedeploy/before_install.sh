@@ -8,7 +8,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/volume.sh"
 
 account() {
   make_account
-  ln -sfn "$ROOT/current/scripts/site.sh" /usr/local/bin/ec-deployer
+  point /usr/local/bin/ec-deployer "$ROOT/current/scripts/site.sh"
 }
 
 volume() {

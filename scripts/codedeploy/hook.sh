@@ -135,14 +135,14 @@ wait_for_site() {
   name=$(basename -- "$1")
   version=$(version_of "$1")
   while ((SECONDS - began < PATIENCE)); do
+    case $(site_state) in
+      BACKOFF | EXITED | FATAL) break ;;
+    esac
     if said=$(asked_directly 2>/dev/null); then
       is_release "$name" "$version" <<<"$said" || break
       echo "Release $name, version $version, answers."
       return 0
     fi
-    case $(site_state) in
-      BACKOFF | EXITED | FATAL) break ;;
-    esac
     sleep 0.2
   done
   echo "Release $name does not answer as it should. The end of its log:"
