@@ -289,6 +289,7 @@ pub const PAGES: &[Page] = &[
     page(Unready, Root, "/images", "mmdebstrap is not installed"),
     moving(Unready, Mira, "/instances", "No machines can be launched now"),
     page(Unready, Aiko, "/instances", "No machines can be launched now"),
+    moving(Unready, Root, "/instances", "This site is served over http"),
     page(Unready, Mira, "/instances/new", "No machines can be launched now"),
     moving(Unready, Mira, "/instances/waits", "It goes on by itself once this is cured"),
     after(Busy, Mira, "/images", &[], 404, "There is no such page"),

@@ -11,7 +11,7 @@ use ec_django_deployer::{
     user_data,
 };
 
-use crate::helpers::{App, COMMIT, PASSWORD, Person, REPO, good_log, spawn_app};
+use crate::helpers::{App, COMMIT, Options, PASSWORD, Person, REPO, good_log, spawn_app_with};
 
 /// Which site a page is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,9 @@ pub struct Place {
 
 impl Place {
     async fn new(of: Of) -> Self {
-        let app = spawn_app().await;
+        // Where nothing can be launched, the site is one that others reach over http besides.
+        let public_url = (of == Of::Unready).then_some("http://203.0.113.7");
+        let app = spawn_app_with(Options { public_url, ..Options::default() }).await;
         let mut people = Vec::new();
         if of != Of::Fresh {
             for (who, name, role) in [
