@@ -13,6 +13,7 @@ use axum::{
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, FromRequestParts, State},
     http::{HeaderMap, StatusCode, request::Parts},
+    middleware::from_fn,
     response::{IntoResponse, Response},
     routing::{post, put},
 };
@@ -24,7 +25,7 @@ use super::{
     callback::{refused, shown},
     error::WebError,
     format,
-    middleware::ARRIVAL,
+    middleware::{ARRIVAL, hear_out},
 };
 use crate::{
     domain::{CommandOutput, Fetch, FetchFormat, FetchId, FetchKind, ProjectLog},
@@ -39,7 +40,7 @@ const SENTENCE: usize = 1024;
 
 /// Where the bytes come. It is not to be under a limit of time: a large file takes as long as it takes.
 pub fn files() -> Router<Site> {
-    Router::new().route("/fetches/{id}", put(take))
+    Router::new().route("/fetches/{id}", put(take)).layer(from_fn(hear_out))
 }
 
 /// Where it is said that none will come.

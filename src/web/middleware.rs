@@ -19,7 +19,7 @@ use axum::{
 use futures_util::{StreamExt, stream};
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{Instrument, Span};
 
@@ -133,7 +133,7 @@ pub async fn receive(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     let (body, late) = (Arc::new(Mutex::new(body.into_data_stream())), Arc::new(AtomicBool::new(false)));
     let in_time = in_time(body.clone(), late.clone(), Instant::now() + ARRIVAL);
-    let mut response = next.run(Request::from_parts(parts, in_time)).await;
+    let response = next.run(Request::from_parts(parts, in_time)).await;
     if !response.status().is_client_error() {
         return response;
     }
@@ -141,10 +141,23 @@ pub async fn receive(request: Request, next: Next) -> Response {
         let title = "This took too long to arrive";
         let sentence =
             "Only a part of what was sent came in time. Nothing was changed: go back and try again.";
-        response = Problem::new(StatusCode::REQUEST_TIMEOUT, title, sentence).into_response();
-    } else {
-        let (time, size) = UNWANTED;
-        let _ = timeout_at(Instant::now() + time, receive_unwanted(&body, size)).await;
+        return Problem::new(StatusCode::REQUEST_TIMEOUT, title, sentence).into_response();
+    }
+    receive_unwanted(body);
+    response
+}
+
+/// Lets who is refused read the answer, and sets no limit to how long a request may take to arrive.
+pub async fn hear_out(request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let body = Arc::new(Mutex::new(body.into_data_stream()));
+    let pieces = stream::unfold(body.clone(), async |body| {
+        let piece = body.lock().await.next().await?;
+        Some((piece, body))
+    });
+    let response = next.run(Request::from_parts(parts, Body::from_stream(pieces))).await;
+    if !response.status().is_success() {
+        receive_unwanted(body);
     }
     response
 }
@@ -165,12 +178,17 @@ fn in_time(body: Arc<Mutex<BodyDataStream>>, late: Arc<AtomicBool>, deadline: In
     }))
 }
 
-async fn receive_unwanted(body: &Mutex<BodyDataStream>, most: usize) {
-    let mut size = 0;
-    while size < most {
-        match body.lock().await.next().await {
-            Some(Ok(piece)) => size += piece.len(),
-            _ => return,
+/// Receives what is left of a body for a while, beside the answer, which goes out at once: a proxy that is told so
+/// sends no more.
+fn receive_unwanted(body: Arc<Mutex<BodyDataStream>>) {
+    let (time, most) = UNWANTED;
+    tokio::spawn(timeout(time, async move {
+        let mut size = 0;
+        while size < most {
+            match body.lock().await.next().await {
+                Some(Ok(piece)) => size += piece.len(),
+                _ => return,
+            }
         }
-    }
+    }));
 }

@@ -7,7 +7,7 @@ use ec_django_deployer::{
     spool::Limits,
 };
 use reqwest::{StatusCode, header};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::helpers::{App, LIMITS, Options, Person, encode, spawn_app, spawn_app_with};
 
@@ -256,6 +256,28 @@ async fn too_much_is_refused_and_nothing_of_it_stays() {
     page.has("The log did not come");
     page.has("The log is larger than 524.3 kB");
     page.has_not("is being fetched");
+}
+
+/// A connection that breaks while a proxy sends is answered by the proxy, which knows nothing of why.
+#[tokio::test]
+async fn who_is_refused_at_once_reads_why_though_it_goes_on_sending() {
+    let app = spawn_app().await;
+    let address = app.callback.strip_prefix("http://").unwrap();
+    let (size, piece) = (4_000_000, [b'x'; 50_000]);
+    let mut line = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!("PUT /fetches/1 HTTP/1.1\r\nhost: {address}\r\ncontent-length: {size}\r\n\r\n");
+    line.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    line.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 401");
+    for _ in 0..size / piece.len() {
+        line.write_all(&piece).await.expect("it is still listened to");
+    }
+    // And nothing has gone wrong on the connection: it takes the next one.
+    line.write_all(b"GET /fetches/1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut rest = String::new();
+    line.read_to_string(&mut rest).await.unwrap();
+    assert!(rest.contains("HTTP/1.1 405"), "{rest}");
 }
 
 #[tokio::test]
