@@ -21,7 +21,9 @@ async fn the_handbook_can_be_followed_on_a_server() {
     let server = Server::boot("handbook").await;
     let mut agent = Agent::new();
     let bundle = bundle();
-    deploy(&mut agent, &server, "d-FIRST0001", bundle.path()).await;
+    for release in ["d-FIRST0001", "d-SECOND002"] {
+        deploy(&mut agent, &server, release, bundle.path()).await;
+    }
     // Whoever is at this server is root already.
     server.write("/usr/local/bin/sudo", "#!/bin/sh\nexec \"$@\"\n");
     server.sh("chmod 755 /usr/local/bin/sudo").await;
@@ -32,9 +34,9 @@ async fn the_handbook_can_be_followed_on_a_server() {
         // A block may end with the site being started.
         server.host.wait_for(&server.id, "curl -fsS http://127.0.0.1:8000/healthz").await;
     }
-    assert_eq!(serving(&server).await, "d-FIRST0001");
+    assert_eq!(serving(&server).await, "d-FIRST0001", "it went back to the release before");
     let mira = Person::new(&server.url());
     mira.sign_in("mira", PASSWORD).await;
     // And the next release goes on from there.
-    deploy(&mut agent, &server, "d-SECOND002", bundle.path()).await;
+    deploy(&mut agent, &server, "d-THIRD0003", bundle.path()).await;
 }
