@@ -107,6 +107,8 @@ on_exit() {
   local code=$?
   trap - EXIT
   trap '' TERM INT HUP
+  # Who read its output may be gone; what is undone is undone all the same.
+  trap : PIPE
   set +e
   if [[ -n $EC_STEP ]]; then
     undo
@@ -129,9 +131,10 @@ retry() {
   done
 }
 
-# apt-get without questions: it waits for whoever holds the lock and keeps changed configuration files.
+# apt-get without questions: it waits for whoever holds the lock and keeps changed configuration files. It has half an
+# hour, or EC_APT_PATIENCE seconds.
 apt_get() {
-  timeout -k 10 1800 apt-get -y -q \
+  timeout -k 10 "${EC_APT_PATIENCE:-1800}" apt-get -y -q \
     -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Acquire::Retries=5 \
     -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
     -o Dpkg::Options::=--force-unsafe-io "$@"

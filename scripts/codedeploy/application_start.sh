@@ -8,30 +8,11 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/front.sh"
 
 # The address by which others reach this server.
 address() {
-  own_address | put "$SETTINGS/address"
-  echo "This server is at $(cat "$SETTINGS/address")."
-}
-
-# Supervisor keeps two processes on one socket: the first only holds it, the second is the site. It reads the second's
-# command through `current`, so that this file stays the same from release to release: where it changes, supervisor
-# opens the socket anew.
-supervisor() {
-  put /etc/supervisor/conf.d/ec-deployer.conf <<'CONF'
-[fcgi-program:site]
-socket=tcp://127.0.0.1:8000
-command=/bin/bash /opt/ec-deployer/current/scripts/supervised.sh %(process_num)d
-numprocs=2
-process_name=%(program_name)s-%(process_num)d
-user=ec-deployer
-autorestart=true
-startsecs=1
-startretries=1000
-stopwaitsecs=30
-redirect_stderr=true
-stdout_logfile=/var/log/ec-deployer/site/site.log
-stdout_logfile_maxbytes=10MB
-stdout_logfile_backups=5
-CONF
+  local found
+  found=$(own_address)
+  if [[ -z $found ]]; then cure "The address of this server cannot be told."; fi
+  put "$SETTINGS/address" <<<"$found"
+  echo "This server is at $found."
 }
 
 switch() {
@@ -42,7 +23,7 @@ switch() {
     fi
   else
     settle
-    point "$ROOT/before" "$(readlink "$ROOT/current" || echo "$ROOT/releases/none")"
+    leave_current
   fi
   switch_to "$RELEASE"
 }
@@ -54,7 +35,7 @@ front() {
 
 # Where the name does not lead here yet, the site serves http and says so to its admins; a timer tries again.
 secure() {
-  secure_front || echo "The site is served without TLS for now."
+  secure_front || echo "The site is served as it was before, for now."
 }
 
 # A copy of the data goes to the bucket every night.
@@ -90,4 +71,4 @@ undo() {
   go_back
 }
 
-hook address supervisor switch front secure backups
+hook address switch front secure backups

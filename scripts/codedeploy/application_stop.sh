@@ -10,4 +10,9 @@ settled() {
   settle || echo "That did not go well: BeforeInstall tries once more."
 }
 
+busy() {
+  echo "Another deployment has been at work for ten minutes."
+  exit
+}
+
 hook settled

@@ -6,6 +6,15 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/hook.sh"
 # shellcheck source=scripts/codedeploy/volume.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/volume.sh"
 
+# CodeDeploy's agent may be up before the user data has said where the data and the settings are.
+told() {
+  if ! on_ec2; then return; fi
+  timeout 300 cloud-init status --wait >/dev/null || true
+  if [[ ! -e $SETTINGS/server.env ]]; then
+    cure "There is no $SETTINGS/server.env, which the server's user data writes: /var/log/cloud-init-output.log says why."
+  fi
+}
+
 account() {
   make_account
   point /usr/local/bin/ec-deployer "$ROOT/current/scripts/site.sh"
@@ -21,21 +30,31 @@ volume() {
   device=$(device_of "$id")
   mount_data "$device" "$DATA"
   make_account
+  # Of a server before this one, where the site's user had another number.
+  if [[ -e $DATA/deployer.db && $(stat -c %U "$DATA/deployer.db") != ec-deployer ]]; then
+    chown -hR ec-deployer:ec-deployer "$DATA"
+  fi
 }
 
 before() {
   settle
 }
 
-# Room for the bundle, the release that is made of it and the copy of the data.
+# Room for the bundle and the release that is made of it, and for the copy of the data, its rehearsal and its archive.
 room() {
-  local free needed
+  local copies
   rm -rf "$ROOT/incoming"
-  needed=$(find "$DATA" -maxdepth 1 -name '*.db' -printf '%k\n' | awk '{ sum += $1 } END { print sum * 2 + 500000 }')
-  free=$(df -k --output=avail "$DATA" | tail -n 1)
-  if ((free < needed)); then
-    cure "The disk of $DATA has $((free / 1024)) MB free, and a release needs $((needed / 1024)) MB for the copy and the" \
-      "rehearsal: enlarge the volume, or move what is in $DATA/backups elsewhere."
+  copies=$(find "$DATA" -maxdepth 1 -name '*.db' -printf '%k\n' | awk '{ sum += $1 } END { print sum * 3 + 100000 }')
+  has_room "$ROOT" 500000 "make room, by apt-get clean and journalctl --vacuum-size=100M, say, or enlarge the disk."
+  has_room "$DATA" "$copies" "enlarge the volume, or move what is in $DATA/backups elsewhere."
+}
+
+# Whether the disk of a directory has so much free: `has_room DIRECTORY KIB CURE`.
+has_room() {
+  local free
+  free=$(df -k --output=avail "$1" | tail -n 1)
+  if ((free < $2)); then
+    cure "The disk of $1 has $((free / 1024)) MB free, and a release needs $(($2 / 1024)) MB there: $3"
   fi
 }
 
@@ -47,4 +66,4 @@ copy() {
   "$ROOT/current/scripts/site.sh" backup "$DATA/backups/" --keep "$KEPT_COPIES"
 }
 
-hook account volume before room copy
+hook told account volume before room copy

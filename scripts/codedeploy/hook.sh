@@ -3,7 +3,8 @@
 # another. Each hook begins with it.
 #
 #   /opt/ec-deployer/incoming            where CodeDeploy puts the bundle
-#   /opt/ec-deployer/releases/<deployment>/  a release: the program, scripts/ and the settings that it got
+#   /opt/ec-deployer/releases/<deployment>/  a release: the program, scripts/, the settings that it got, and `validated`
+#                                        where it was
 #   /opt/ec-deployer/current             → the release that serves
 #   /opt/ec-deployer/before              → the one that served before, while `current` is not yet validated
 #   /etc/ec-deployer/server.env          what this server is told of itself, by its user data
@@ -42,17 +43,20 @@ setting() {
 }
 
 # Runs functions as the steps of this hook. What they print goes to CodeDeploy, which shows its end where the hook
-# fails, and to a log of the deployment.
+# fails, and to a log of the deployment. CodeDeploy kills a hook that takes longer than appspec.yml says, with little
+# time to undo anything: each of its waits is bounded, and together they are shorter.
 hook() {
   local name log=$EC_LOGS/site/release-$DEPLOYMENT.log
   install -d -m 755 "$EC_LOGS"
   install -d -m 750 -g adm "$EC_LOGS/site"
-  exec 8>&1 > >(exec tee -a "$log") 2>&1
+  # A signal to all of the hook's processes must not end who reads what undo says.
+  exec 8>&1 > >(trap '' TERM INT HUP; exec tee -a "$log") 2>&1
   EC_LOGGER=$!
   trap on_exit EXIT
   trap 'exit 143' TERM INT HUP
+  trap : PIPE
   exec 9>/run/ec-deployer-release.lock
-  flock -w 600 9 || cure "Another deployment, or the renewal of the certificate, has been at work for ten minutes."
+  flock -w 600 9 || busy
   echo "${LIFECYCLE_EVENT:-$(basename -- "$0")} of $DEPLOYMENT, $(date -u +%FT%TZ)"
   for name in "$@"; do step "$name"; done
 }
@@ -65,6 +69,11 @@ after() {
   # Its last line is to be out before CodeDeploy reads the end.
   exec >&8 2>&1 9>&- 8>&-
   wait "$EC_LOGGER" || true
+}
+
+# What a hook does that gets no turn.
+busy() {
+  cure "Another deployment, or the renewal of the certificate, has been at work for ten minutes."
 }
 
 # Makes what the release needs where it is not yet there: nothing here changes what serves.
@@ -102,8 +111,13 @@ if wrong:
 # The version of a release's program: `version_of DIRECTORY`.
 version_of() {
   local said
-  said=$("$1/ec-deployer" --version)
+  said=$("$1/ec-deployer" --version) || return
   printf '%s' "${said##* }"
+}
+
+# The releases that were validated, the newest first.
+validated_releases() {
+  find "$ROOT/releases" -mindepth 2 -maxdepth 2 -name validated -printf '%T@ %h\n' | sort -rn | sed 's|.*/||'
 }
 
 # The state of the site's process, as supervisor names it; nothing where it does not know the site.
@@ -152,15 +166,28 @@ wait_for_site() {
 
 # Makes a release the one that serves: `switch_to DIRECTORY`.
 switch_to() {
-  put_settings "$1"
+  if [[ -e $1/site.env ]]; then copy_settings "$1/site.env" "$SETTINGS/site.env"; fi
   point "$ROOT/current" "$1"
+  put /etc/supervisor/conf.d/ec-deployer.conf <"$1/scripts/supervisor.conf"
   restart_site
   wait_for_site "$1"
 }
 
-# Gives the site the settings that a release was made with.
-put_settings() {
-  if [[ -e $1/site.env ]]; then install -m 640 -g ec-deployer "$1/site.env" "$SETTINGS/site.env"; fi
+# Copies settings in one piece, for root and the site alone: `copy_settings FROM TO`.
+copy_settings() {
+  install -m 640 -g ec-deployer "$1" "$2.new"
+  mv -f "$2.new" "$2"
+}
+
+# Begins to put another release in the place of the one that serves, which is the one to go back to. Where the settings
+# are written by hand it is with those that it has now, and not with those that it came with.
+leave_current() {
+  local current
+  current=$(readlink "$ROOT/current" || echo "$ROOT/releases/none")
+  if [[ -d $current && -e $SETTINGS/site.env && -z $(setting "$SETTINGS/server.env" PARAMETERS) ]]; then
+    copy_settings "$SETTINGS/site.env" "$current/site.env"
+  fi
+  point "$ROOT/before" "$current"
 }
 
 # Takes back a release that was not validated: the one before serves again, with its data, since migrations only add.
@@ -171,6 +198,9 @@ go_back() {
   if [[ -x $before/ec-deployer ]]; then
     echo "Release $(basename -- "$before") serves again."
     switch_to "$before" || echo "It does not answer either: see $EC_LOGS/site/site.log."
+    # In front of it what it has brought itself.
+    DEPLOYMENT_ID=$(basename -- "$before") bash -c 'source "$1/hook.sh" && source "$1/front.sh" && write_front' \
+      bash "$before/scripts/codedeploy" || echo "nginx has not read its configuration: see nginx -t."
   else
     echo "There is no release before this one: the site is stopped."
     supervisorctl stop site:site-1 || true

@@ -1,37 +1,44 @@
 #!/bin/bash
 # Puts an earlier release of this server in the place of the one that serves, without CodeDeploy: `roll_back.sh` lists
-# them, `roll_back.sh RELEASE` does it. The data stays: an older program starts on a newer schema. The next deployment
-# goes on from there.
+# them, `roll_back.sh RELEASE` does it, `roll_back.sh previous` goes back by one. The data stays: an older program starts
+# on a newer schema. The next deployment goes on from there.
 
 if [[ $EUID -ne 0 ]]; then
   echo "This needs root: put sudo before it." >&2
   exit 77
 fi
-if [[ -z ${1:-} ]]; then
-  serving=$(basename -- "$(readlink /opt/ec-deployer/current)")
-  find /opt/ec-deployer/releases -mindepth 1 -maxdepth 1 -type d -printf '%T@ %TF %.8TT %f\n' | sort -rn |
-    while read -r _ date time release; do
-      version=$("/opt/ec-deployer/releases/$release/ec-deployer" --version) || version='does not run'
-      if [[ $release == "$serving" ]]; then note='  serves now'; else note=''; fi
-      echo "$release  $date $time UTC  ${version##* }$note"
-    done
-  echo "usage: roll_back.sh RELEASE"
-  exit 0
+serving=$(basename -- "$(readlink /opt/ec-deployer/current)")
+if [[ -z $serving ]]; then
+  echo "No release serves on this server." >&2
+  exit 1
 fi
-DEPLOYMENT_ID=$1
+DEPLOYMENT_ID=${1:-$serving}
 # shellcheck source=scripts/codedeploy/hook.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/hook.sh"
 # shellcheck source=scripts/codedeploy/front.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/front.sh"
 
+# A line for each release that was validated: when, its version, and which one serves.
+list() {
+  local release note version
+  validated_releases | while read -r release; do
+    version=$(version_of "$ROOT/releases/$release") || version='does not run'
+    if [[ $release == "$serving" ]]; then note='  serves now'; else note=''; fi
+    echo "$release  $(date -u -r "$ROOT/releases/$release/validated" '+%F %T') UTC  $version$note"
+  done
+}
+
 there() {
-  if [[ ! -x $RELEASE/ec-deployer ]]; then cure "There is no release $DEPLOYMENT on this server."; fi
+  if [[ ! -e $RELEASE/validated ]]; then
+    cure "There is no release $DEPLOYMENT on this server that has served."
+  fi
 }
 
 switch() {
   settle
-  point "$ROOT/before" "$(readlink "$ROOT/current")"
+  leave_current
   switch_to "$RELEASE"
+  write_front
 }
 
 answers() {
@@ -43,4 +50,20 @@ undo() {
   go_back
 }
 
+case ${1:-} in
+  '')
+    list
+    echo "usage: roll_back.sh RELEASE|previous"
+    exit
+    ;;
+  previous)
+    # The one that was validated before the one that serves.
+    DEPLOYMENT=$(validated_releases | awk -v serving="$serving" 'found { print; exit } $0 == serving { found = 1 }')
+    if [[ -z $DEPLOYMENT ]]; then
+      echo "There is no release before $serving on this server." >&2
+      exit 1
+    fi
+    RELEASE=$ROOT/releases/$DEPLOYMENT
+    ;;
+esac
 hook there switch answers

@@ -9,10 +9,10 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/front.sh"
 
 # `/healthz` through nginx, and that it is this release and this version who answers.
 answers() {
-  local version said='' try
+  local version said='' began=$SECONDS
   version=$(version_of "$RELEASE")
-  for ((try = 0; try < 20; try++)); do
-    if said=$(asked_through_nginx /healthz 2>&1 | is_release "$DEPLOYMENT" "$version" 2>&1); then
+  while ((SECONDS - began < 60)); do
+    if said=$(asked_through_nginx /healthz 2>&1) && said=$(is_release "$DEPLOYMENT" "$version" <<<"$said" 2>&1); then
       echo "$(front_url)/healthz: $DEPLOYMENT, version $version."
       return
     fi
@@ -25,22 +25,26 @@ answers() {
 page() {
   local page sheet
   page=$(asked_through_nginx /login)
-  sheet=$(grep -oE 'href="/[^"]+\.css[^"]*"' <<<"$page" | head -n 1 | cut -d'"' -f2)
+  sheet=$(grep -oE -m 1 'href="/[^"]+\.css[^"]*"' <<<"$page" | cut -d'"' -f2) || sheet=
   if [[ -z $sheet ]]; then cure "The page of the sign-in has no stylesheet."; fi
   asked_through_nginx "$sheet" >/dev/null
 }
 
 # It is the one to go back to from now on.
 validated() {
+  if [[ ! -e $RELEASE/validated ]]; then touch "$RELEASE/validated"; fi
   rm -f "$ROOT/before"
 }
 
+# Keeps the newest releases that were validated, and none of the others.
 prune() {
-  local name
-  find "$ROOT/releases" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %f\n' | sort -rn | cut -d' ' -f2- |
-    tail -n "+$((KEPT_RELEASES + 1))" | while read -r name; do
-    if [[ $name != "$DEPLOYMENT" ]]; then rm -rf "${ROOT:?}/releases/$name" "$EC_LOGS/site/release-$name.log"; fi
+  local name kept
+  kept=" $(validated_releases | head -n "$KEPT_RELEASES" | paste -sd' ') $DEPLOYMENT "
+  find "$ROOT/releases" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | while read -r name; do
+    if [[ $kept != *" $name "* ]]; then rm -rf "${ROOT:?}/releases/$name"; fi
   done
+  # What those printed that failed is read for longer.
+  find "$EC_LOGS/site" -name 'release-*.log' -mtime +30 -delete
 }
 
 undo() {

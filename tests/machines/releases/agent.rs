@@ -1,6 +1,6 @@
 //! CodeDeploy's agent, as far as `appspec.yml` can tell the difference: the events in their order, each hook with its
-//! user, its timeout and CodeDeploy's environment, ApplicationStop from the bundle of the last deployment that went
-//! well, files copied and given their owners and modes.
+//! user, its timeout and CodeDeploy's environment, ApplicationStop from the bundle that was installed last, files copied
+//! and given their owners and modes.
 //! <https://docs.aws.amazon.com/codedeploy/latest/userguide/reference-appspec-file-structure-hooks.html>
 
 use std::{fmt, process::Command};
@@ -11,6 +11,9 @@ use super::server::Server;
 
 /// Where the agent keeps the bundles of its deployments.
 const DEPLOYMENTS: &str = "/opt/codedeploy-agent/deployment-root/group";
+
+/// Where the agent notes what it has installed.
+const CLEANUP: &str = "/opt/codedeploy-agent/cleanup";
 
 /// An `appspec.yml`. What it says besides, nobody has looked at here: it is an error.
 #[derive(Clone, Debug, Deserialize)]
@@ -117,7 +120,7 @@ pub struct Failed {
 
 /// The agent of one server.
 pub struct Agent {
-    /// The last deployment that went well, and what its bundle says.
+    /// The deployment whose files were installed last, however it ended, and what its bundle says.
     last: Option<(String, AppSpec)>,
     /// What all hooks so far have printed.
     pub log: String,
@@ -165,11 +168,11 @@ impl Agent {
         happens(Event::BeforeInstall).await;
         self.run(server, deployment, Event::BeforeInstall, deployment, &spec).await?;
         install(server, &archive, &spec).await;
+        self.last = Some((deployment.to_owned(), spec.clone()));
         for event in [Event::AfterInstall, Event::ApplicationStart, Event::ValidateService] {
             happens(event).await;
             self.run(server, deployment, event, deployment, &spec).await?;
         }
-        self.last = Some((deployment.to_owned(), spec));
         Ok(())
     }
 
@@ -212,10 +215,22 @@ impl Agent {
 /// The event Install: what the installation before brought is removed, then files are copied, then get their owners.
 async fn install(server: &Server, archive: &str, spec: &AppSpec) {
     assert_eq!(spec.file_exists_behavior, "OVERWRITE");
+    // What is still there of the former files goes one by one; a directory with anything else in it is in the way.
+    server
+        .sh(&format!(
+            "touch {CLEANUP}; tac {CLEANUP} | while IFS= read -r path; do
+               if [ -d \"$path\" ]; then rmdir \"$path\"; elif [ -e \"$path\" ]; then rm \"$path\"; fi || exit; done
+             : >{CLEANUP}"
+        ))
+        .await;
     for file in &spec.files {
         let source = format!("{archive}/{}", file.source.trim_matches('/'));
         let destination = &file.destination;
-        server.sh(&format!("install -d '{destination}' && cp -r '{source}'/. '{destination}'")).await;
+        server
+            .sh(&format!(
+                "install -d '{destination}' && cp -r '{source}'/. '{destination}' && find '{destination}' >>{CLEANUP}"
+            ))
+            .await;
     }
     for permission in &spec.permissions {
         for kind in &permission.kinds {

@@ -124,6 +124,8 @@ async fn releases_follow_each_other_and_nobody_is_refused() {
         "0",
         "it has migrated"
     );
+    let kept = server.sh("ls /opt/ec-deployer/releases").await;
+    assert_eq!(kept, "d-FIRST0001\nd-NEXT00010\nd-SECOND002", "of those that were validated");
     deploy(&mut agent, &server, "d-BACK00011", this.path()).await;
     assert_eq!(mira.get("/users").await.status, StatusCode::OK, "an older program on a newer schema");
     let mira = Person::new(&server.url());
@@ -162,6 +164,12 @@ const IN_THE_WAY: &str = "sqlite3 /var/lib/ec-deployer/deployer.db 'CREATE TABLE
 
 async fn third_ones_that_are_broken(server: &Server, agent: &mut Agent) {
     let second = "d-SECOND002";
+    // The agent comes before the user data has told the server of its volume.
+    let on_ec2 = "printf '#!/bin/sh\necho aws\n' >/usr/local/bin/cloud-id; chmod 755 /usr/local/bin/cloud-id";
+    let this = bundle();
+    let at = (Event::BeforeInstall, "There is no /etc/ec-deployer/server.env", second);
+    refused(agent, server, "d-EARLY0002", this.path(), Some((Event::BeforeInstall, on_ec2)), at).await;
+    server.sh("rm /usr/local/bin/cloud-id").await;
     // It does not run on this system at all.
     let odd = broken("echo 'version GLIBC_2.99 not found' >&2; exit 1");
     let at = (Event::AfterInstall, "must be built for", second);
@@ -179,6 +187,9 @@ async fn third_ones_that_are_broken(server: &Server, agent: &mut Agent) {
         broken(&format!("if [[ $1 == serve ]]; then exec python3 -c '{BLANK}' \"$($real --version)\"; fi"));
     let at = (Event::ValidateService, "404", second);
     refused(agent, server, "d-BLANK0006", blank.path(), None, at).await;
+    // Nobody goes back to it by hand either.
+    let back = "/opt/ec-deployer/current/scripts/codedeploy/roll_back.sh d-BLANK0006 2>&1 || true";
+    assert!(server.sh(back).await.contains("no release d-BLANK0006 on this server that has served"));
     // Its migration fails on the data, which the rehearsal shows.
     let next = bundle_of(&next_version());
     let before = Some((Event::BeforeInstall, IN_THE_WAY));
