@@ -15,6 +15,15 @@ device_of() {
   cure "Volume $1 is not attached to this server after two minutes: look at it in the EC2 console."
 }
 
+# Whether the beginning of a device can be read and has nothing on it.
+is_blank() {
+  python3 -IS -c '
+import sys
+beginning = open(sys.argv[1], "rb").read(64 << 20)
+sys.exit(not beginning or bool(beginning.strip(b"\0")))
+' "$1"
+}
+
 # Mounts a device at a directory, now and at every boot, and makes a file system where there is none at all:
 # `mount_data DEVICE DIRECTORY`.
 mount_data() {
@@ -26,8 +35,8 @@ mount_data() {
       return
     fi
     kind=$(blkid --probe --output value --match-tag TYPE "$1") || found=$?
-    # 2: nothing at all is found. https://man7.org/linux/man-pages/man8/blkid.8.html
-    if ((found == 2)); then
+    # 2: nothing at all is found, also where it cannot be read. https://man7.org/linux/man-pages/man8/blkid.8.html
+    if ((found == 2)) && is_blank "$1"; then
       echo "$1 is blank: it gets a file system."
       mkfs.ext4 -q -m 1 "$1"
     elif [[ $kind != ext4 ]]; then

@@ -7,7 +7,8 @@ use std::process::Command;
 const TRIAL: &str = r#"
 set -euo pipefail
 cd "$(mktemp -d)"
-for name in blank filled odd; do truncate -s 64M $name; done
+for name in blank filled odd hurt; do truncate -s 64M $name; done
+mkfs.ext4 -q hurt && dd if=/dev/zero of=hurt bs=4096 count=1 conv=notrunc status=none
 mkfs.ext4 -q filled && mkdir m && mount -o loop filled m && echo kept >m/file && umount m
 printf 'LUKS\xba\xbe\x00\x01' | dd of=odd conv=notrunc status=none
 mkdir etc && echo 'UUID=other /srv ext4 defaults 0 2' >etc/fstab
@@ -35,6 +36,9 @@ touch data/deployer.db
 if mount_data "$PWD/blank" "$PWD/data" 2>&1; then echo "the database is hidden"; fi
 rm data/deployer.db
 if mount_data "$PWD/odd" "$PWD/data" 2>&1; then echo "odd is mounted"; fi
+for name in hurt missing; do
+  if mount_data "$PWD/$name" "$PWD/data" 2>&1; then echo "$name is mounted"; fi
+done
 cmp <(head -c 6 odd) <(printf 'LUKS\xba\xbe') && echo "odd is as it was"
 "#;
 
@@ -62,5 +66,7 @@ fn a_blank_volume_gets_a_file_system_and_one_with_data_keeps_it() {
     assert!(said.contains("RequiresMountsFor="), "the site waits for it: {said}");
     assert!(said.contains("holds crypto_LUKS, which is not the site's data"), "{said}");
     assert!(said.contains("which the volume would hide") && !said.contains("is hidden"), "{said}");
+    assert_eq!(said.matches("holds what cannot be told").count(), 2, "what is hurt is not made anew: {said}");
+    assert!(!said.contains("hurt is mounted") && !said.contains("missing is mounted"), "{said}");
     assert!(said.contains("odd is as it was") && !said.contains("odd is mounted"), "{said}");
 }
