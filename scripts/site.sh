@@ -34,9 +34,10 @@ if [[ -n ${EC_STATE_DIR:-} ]]; then unset DATABASE_URL; fi
 RELEASE=$(basename -- "$release")
 export RELEASE
 if [[ -z ${PUBLIC_URL:-} ]]; then
-  # Once there is a certificate for it the name leads here for certain.
-  if [[ -n ${SITE_DOMAIN:-} && $(cat /etc/ec-deployer/secured 2>/dev/null) == "$SITE_DOMAIN" ]]; then
-    export PUBLIC_URL=https://$SITE_DOMAIN
+  # As nginx serves it, which may still be by the name that it had before.
+  if [[ -s /etc/ec-deployer/secured ]]; then
+    PUBLIC_URL=https://$(cat /etc/ec-deployer/secured)
+    export PUBLIC_URL
   elif [[ -s /etc/ec-deployer/address ]]; then
     PUBLIC_URL=http://$(cat /etc/ec-deployer/address)
     export PUBLIC_URL

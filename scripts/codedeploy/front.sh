@@ -64,8 +64,14 @@ locations() {
     gzip off;
     proxy_read_timeout 75s;
   }
-  # Databases and media files that machines send: as they come, and nothing of them on this disk twice.
-  location /fetches/ {
+CONF
+  from_machines /fetches/
+}
+
+# Databases and media files that machines send: as they come, and nothing of them on this disk twice.
+from_machines() {
+  cat <<CONF
+  location $1 {
     proxy_pass http://site;
     client_max_body_size 2000m;
     client_body_timeout 150s;
@@ -104,6 +110,9 @@ CONF
   echo "  listen 80 default_server;"
   if [[ -n $ipv6 ]]; then echo "  listen [::]:80 default_server;"; fi
   echo "$acme"
+  # Machines that were told of the site before it had TLS follow no redirect: they come to the end of what they are at,
+  # and get no secrets by this way.
+  from_machines '~ ^/(deployments/[0-9]+/(log|programs|requirements)|fetches/[0-9]+(/failed)?)$'
   echo "  location / { return 301 https://$name\$request_uri; }"
   echo "}"
   echo "server {"
@@ -124,17 +133,23 @@ CONF
 
 # Gives nginx the configuration of the site as it is served now. One that nginx does not take is not kept.
 write_front() {
-  local conf=/etc/nginx/conf.d/ec-deployer.conf
+  local conf=/etc/nginx/conf.d/ec-deployer.conf unread=''
   install -d -m 755 "$WEBROOT"
   rm -f /etc/nginx/sites-enabled/default
-  if [[ -e $conf ]]; then cp -f "$conf" "$conf.old"; fi
-  if front_conf | renew "$conf"; then
+  # The one before is kept until nginx has read the new one: where it is still there, that was cut short.
+  if [[ -e $conf.old ]]; then
+    unread=1
+  else
+    { cat "$conf" 2>/dev/null || true; } | put "$conf.old"
+  fi
+  front_conf | put "$conf"
+  if [[ -n $unread ]] || ! cmp -s "$conf" "$conf.old"; then
     if ! nginx -t -q; then
-      if [[ -e $conf.old ]]; then mv -f "$conf.old" "$conf"; else rm -f "$conf"; fi
+      mv -f "$conf.old" "$conf"
       cure "nginx does not take its configuration, see above: it goes on with the one before."
       return
     fi
-    if systemctl -q is-active nginx; then renew_nginx; fi
+    if systemctl -q is-active nginx; then renew_nginx || return; fi
   fi
   rm -f "$conf.old"
   systemctl -q is-active nginx || systemctl start nginx
@@ -158,7 +173,15 @@ leads_here() {
   done
 }
 
-# Has the certificate of the name made, or made anew; certbot's own timer renews it.
+# Whether there is a certificate that is of this name, and not over.
+has_certificate() {
+  [[ -s $CERTIFICATE/fullchain.pem ]] &&
+    openssl x509 -in "$CERTIFICATE/fullchain.pem" -noout -checkend 0 >/dev/null &&
+    [[ $(openssl x509 -in "$CERTIFICATE/fullchain.pem" -noout -checkhost "$1") == *'does match'* ]]
+}
+
+# Has the certificate of the name made, or made anew; certbot's own timer renews it. Who calls this looks at its
+# status, so that a command that fails does not end it by itself.
 certificate() {
   local server email ask=(certonly --non-interactive --agree-tos --webroot --webroot-path "$WEBROOT"
     --cert-name site --domain "$1" --renew-with-new-domains --keep-until-expiring
@@ -168,10 +191,11 @@ certificate() {
   if [[ -n $server ]]; then ask+=(--server "$server"); fi
   if [[ -n $email ]]; then ask+=(--email "$email"); else ask+=(--register-unsafely-without-email); fi
   if ! command -v certbot >/dev/null; then
-    retry 3 apt_get update
-    apt_install certbot
+    # A hook has its time: what is slower than this is tried again later.
+    EC_APT_PATIENCE=600 apt_get update || return
+    EC_APT_PATIENCE=600 apt_install certbot || return
   fi
-  timeout -k 10 300 certbot "${ask[@]}"
+  timeout -k 10 300 certbot "${ask[@]}" || return
   systemctl -q enable --now certbot.timer
 }
 
@@ -202,7 +226,7 @@ UNIT
 }
 
 # Serves the site as SITE_DOMAIN says: with TLS where it has a name that leads here, else without. What goes wrong
-# leaves the site as it was.
+# leaves the site as it was, also under the name that it had before.
 secure_front() {
   local name before
   name=$(site_domain) || return
@@ -211,21 +235,21 @@ secure_front() {
     echo "SITE_DOMAIN is not set: the site is served over http, and what people type can be read on its way."
     try_again off
     rm -f "$SECURED"
-  elif [[ $name == "$before" && -s $CERTIFICATE/fullchain.pem ]]; then
+  elif [[ $name == "$before" ]] && has_certificate "$name"; then
     echo "$name has its certificate."
     try_again off
   else
     try_again on
     leads_here "$name" || return
-    certificate "$name" || {
+    if ! certificate "$name" || ! has_certificate "$name"; then
       cure "There is no certificate for $name, see above. It is tried again every hour."
       return
-    }
+    fi
     printf '%s\n' "$name" | put "$SECURED"
     try_again off
   fi
   if ! write_front; then
-    rm -f "$SECURED"
+    if [[ -n $before ]]; then printf '%s\n' "$before" | put "$SECURED"; else rm -f "$SECURED"; fi
     write_front || true
     return 1
   fi

@@ -1,10 +1,10 @@
 //! nginx in front of the site, and the certificate of its name, by pebble: a stand-in for Let's Encrypt by those who
 //! run it (<https://github.com/letsencrypt/pebble>), on the server itself.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use futures_util::StreamExt;
-use reqwest::{StatusCode, header};
+use reqwest::{StatusCode, header, redirect::Policy};
 
 use super::{agent::Agent, bundle::bundle, deploy, health, server::Server, signed_in};
 use crate::person::{Person, hidden};
@@ -32,6 +32,9 @@ curl -fsS --retry 20 --retry-connrefused --retry-delay 1 https://localhost:14000
 const SERIAL: &str = "openssl s_client -connect 127.0.0.1:443 -servername site.test </dev/null 2>/dev/null |
   openssl x509 -noout -serial -ext subjectAltName";
 
+/// What the newest try to get a certificate said.
+const LAST_TRY: &str = "journalctl -u ec-deployer-tls | tail -n 40";
+
 /// Asks for the site by its name, on the server, and prints the head of the answer.
 fn head(url: &str) -> String {
     format!("curl -sSk -o /dev/null -D - --connect-to ::127.0.0.1: '{url}'")
@@ -53,12 +56,19 @@ async fn the_site_is_served_as_its_name_says() {
     assert!(agent.log.contains(&sentence), "{}", agent.log);
     assert_eq!(server.sh("systemctl is-active ec-deployer-tls.timer").await, "active");
 
-    // Now it does: what the timer runs gets the certificate, and the site is told of its new address.
-    let (well, said) = server.run(&["bash", "-euc", PEBBLE]).await;
-    assert!(well, "{said}");
+    // Now it does, and nobody gives it a certificate: it is tried again, and the site serves http.
     server.sh(&format!("echo '{} site.test' >>/etc/hosts", server.address.ip())).await;
     let (well, said) = server.run(&["systemctl", "start", "ec-deployer-tls.service"]).await;
-    assert!(well, "{said}\n{}", server.sh("journalctl -u ec-deployer-tls | tail -n 40").await);
+    assert!(!well, "{said}");
+    assert!(server.sh(LAST_TRY).await.contains("There is no certificate for site.test"));
+    assert_eq!(server.sh("systemctl is-active ec-deployer-tls.timer").await, "active");
+    assert_eq!(health(&server).await["status"], "ok");
+
+    // What the timer runs gets the certificate, and the site is told of its new address.
+    let (well, said) = server.run(&["bash", "-euc", PEBBLE]).await;
+    assert!(well, "{said}");
+    let (well, said) = server.run(&["systemctl", "start", "ec-deployer-tls.service"]).await;
+    assert!(well, "{said}\n{}", server.sh(LAST_TRY).await);
     assert_eq!(server.sh("systemctl is-active ec-deployer-tls.timer || true").await, "inactive");
     let answer = server.sh(&head("https://site.test/login")).await.to_lowercase();
     assert!(answer.contains(" 200"), "{answer}");
@@ -79,17 +89,52 @@ async fn the_site_is_served_as_its_name_says() {
     server.sh("certbot renew --force-renewal --no-random-sleep-on-renew").await;
     server.host.wait_for(&server.id, &format!("test \"$({SERIAL})\" != '{serial}'")).await;
 
-    // A release under TLS is asked for by its name, and without a name the site is what it was.
-    let deployed = agent.deploy(&server, "d-TLS000003", bundle.path()).await;
-    assert!(deployed.is_ok(), "{}", agent.log);
-    assert!(agent.log.contains("https://site.test/healthz: d-TLS000003"), "{}", agent.log);
+    // A release under TLS is asked for by its name, in whatever letters that is written.
     server.unset("SITE_DOMAIN").await;
-    deploy(&mut agent, &server, "d-HTTP00004", bundle.path()).await;
+    server.set("SITE_DOMAIN=Site.Test\n").await;
+    deploy_secured(&mut agent, &server, "d-TLS000003", bundle.path()).await;
+
+    // Machines that were told of the site before it had TLS still report; what is secret they do not get in the clear.
+    let client = reqwest::Client::builder().no_proxy().redirect(Policy::none()).build().unwrap();
+    for (path, status) in [("log", 401), ("environment", 301), ("first-admin", 301)] {
+        let url = format!("{}/deployments/1/{path}", server.url());
+        let request = if path == "log" { client.patch(url) } else { client.get(url) };
+        assert_eq!(request.send().await.unwrap().status().as_u16(), status, "{path}");
+    }
+
+    // Another name that leads nowhere, or for which there is no certificate: the site is where it was.
+    server.unset("SITE_DOMAIN").await;
+    server.set("SITE_DOMAIN=new.test\n").await;
+    deploy_secured(&mut agent, &server, "d-OTHER0004", bundle.path()).await;
+    assert!(agent.log.contains("new.test leads to nowhere"), "{}", agent.log);
+    server.sh(&format!("echo '{} new.test' >>/etc/hosts; systemctl stop pebble", server.address.ip())).await;
+    deploy_secured(&mut agent, &server, "d-OTHER0005", bundle.path()).await;
+    assert!(agent.log.contains("There is no certificate for new.test"), "{}", agent.log);
+    assert_eq!(server.sh("systemctl is-active ec-deployer-tls.timer").await, "active");
+    // A release before it leads back there, and so does nginx, though it was cut off before it had read what it is given.
+    server.sh("cp /etc/nginx/conf.d/ec-deployer.conf /etc/nginx/conf.d/ec-deployer.conf.old").await;
+    let (well, said) =
+        server.run(&["/opt/ec-deployer/current/scripts/codedeploy/roll_back.sh", "previous"]).await;
+    assert!(well, "{said}");
+    assert!(server.sh(&head("https://site.test/healthz")).await.contains(" 200"), "{said}");
+
+    // Without a name the site is what it was.
+    server.unset("SITE_DOMAIN").await;
+    deploy(&mut agent, &server, "d-HTTP00006", bundle.path()).await;
     assert_eq!(health(&server).await["status"], "ok");
     // What is no name does not reach nginx, and fails nothing.
     server.set("SITE_DOMAIN=x.test; return 200 pwned\n").await;
-    deploy(&mut agent, &server, "d-BAD000005", bundle.path()).await;
+    deploy(&mut agent, &server, "d-BAD000007", bundle.path()).await;
     assert!(agent.log.contains("which is no domain name"), "{}", agent.log);
+}
+
+/// Deploys what must go well while the site is served as <https://site.test>.
+async fn deploy_secured(agent: &mut Agent, server: &Server, deployment: &str, bundle: &Path) {
+    let deployed = agent.deploy(server, deployment, bundle).await;
+    assert!(deployed.is_ok(), "{}", agent.log);
+    assert!(agent.log.contains(&format!("https://site.test/healthz: {deployment}")), "{}", agent.log);
+    let environment = server.sh("tr '\\0' '\\n' </proc/$(supervisorctl pid site:site-1)/environ").await;
+    assert!(environment.contains("\nPUBLIC_URL=https://site.test\n"), "{environment}");
 }
 
 /// Events as they come, the visitor's own address, large uploads for machines alone.
