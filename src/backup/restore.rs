@@ -37,6 +37,8 @@ pub async fn restore(config: Config, source: Source) -> Result<(), BackupError> 
     check(&manifest, &copy).await?;
     // Who signed out since, or was disabled, is not signed in again by an old copy.
     Store::end_sign_ins(&copy).await.about(&copy)?;
+    // What machines send that were begun since is taken for nothing else.
+    Store::leave_numbers_out(&copy).await.about(&copy)?;
     let target = database(&config)?;
     // What SQLite has not brought into the old database's one file yet; where it cannot, its files are put aside too.
     if target.exists() && Store::settle_file(&target).await.is_err() {
