@@ -57,7 +57,7 @@ pub(super) fn swap(state_dir: &Path, news: Vec<New>) -> Result<Option<PathBuf>, 
         }
     };
     if let Err(error) = put_all(&news) {
-        let undone = put_back(&news, aside.as_deref());
+        let undone = put_back(state_dir, &news, aside.as_deref());
         return Err(match undone {
             Ok(()) => {
                 let _ = fs::remove_file(&mark);
@@ -117,11 +117,21 @@ fn place_in(directory: &Path, file: &Path) -> PathBuf {
 /// The same file under another name, where the file system can; else a copy of it. What is there stays as it is: each
 /// file is replaced later and never changed.
 fn copy_to(from: &Path, to: &Path) -> io::Result<()> {
-    if fs::hard_link(from, to).is_ok() {
-        return Ok(());
+    // What has this name may be `from` itself, left by one that was killed: to copy onto it would empty both.
+    remove(to)?;
+    match fs::hard_link(from, to) {
+        Err(error) if is_no_way(error.kind()) => {
+            fs::copy(from, to)?;
+            File::open(to)?.sync_all()
+        }
+        linked => linked,
     }
-    fs::copy(from, to)?;
-    File::open(to)?.sync_all()
+}
+
+/// Whether a file system has no second names, or not for this file.
+fn is_no_way(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{CrossesDevices, PermissionDenied, Unsupported};
+    matches!(kind, CrossesDevices | PermissionDenied | Unsupported)
 }
 
 fn own_all(state_dir: &Path, directory: &Path) -> io::Result<()> {
@@ -143,7 +153,7 @@ fn put_all(news: &[New]) -> Result<(), BackupError> {
 }
 
 /// Puts what was set aside back into its place, and leaves no place taken that was free.
-fn put_back(news: &[New], aside: Option<&Path>) -> Result<(), BackupError> {
+fn put_back(state_dir: &Path, news: &[New], aside: Option<&Path>) -> Result<(), BackupError> {
     for New { target, .. } in news {
         let kept = aside.map(|aside| place_in(aside, target)).filter(|kept| kept.is_file());
         match kept {
@@ -154,6 +164,7 @@ fn put_back(news: &[New], aside: Option<&Path>) -> Result<(), BackupError> {
                 again.push(".again");
                 let again = PathBuf::from(again);
                 copy_to(&kept, &again).about(&kept)?;
+                keys::give_to_owner(state_dir, &again).about(&again)?;
                 fs::rename(&again, target).about(target)?;
                 remove(&again).about(&again)?;
             }
@@ -175,4 +186,34 @@ fn remove(path: &Path) -> io::Result<()> {
 fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     sync_directory(parent.unwrap_or(Path::new(".")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A state directory with a database in it, and what is put aside of it.
+    fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let place = tempfile::tempdir().unwrap();
+        let (database, aside) = (place.path().join("deployer.db"), place.path().join("aside"));
+        fs::write(&database, "old").unwrap();
+        fs::create_dir(&aside).unwrap();
+        copy_to(&database, &aside.join("deployer.db")).unwrap();
+        (place, database, aside)
+    }
+
+    #[test]
+    fn what_is_put_back_survives_a_second_try() {
+        let (place, database, aside) = place();
+        // One before was killed between the two names.
+        fs::hard_link(aside.join("deployer.db"), place.path().join("deployer.db.again")).unwrap();
+        fs::remove_file(&database).unwrap();
+        let news = [New { target: database.clone(), ready: None }];
+        for _ in 0..2 {
+            put_back(place.path(), &news, Some(&aside)).unwrap();
+            assert_eq!(fs::read(&database).unwrap(), b"old");
+            assert_eq!(fs::read(aside.join("deployer.db")).unwrap(), b"old");
+            assert!(!place.path().join("deployer.db.again").exists());
+        }
+    }
 }
