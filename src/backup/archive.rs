@@ -127,7 +127,8 @@ pub(super) fn unpack(from: &Path, database: &Path) -> Result<Unpacked, BackupErr
     let file = File::open(from).about(from)?;
     let mut archive = Archive::new(GzDecoder::new(BufReader::new(file)));
     let (mut manifest, mut keys, mut has_database) = (None::<Manifest>, Vec::<Key>::new(), false);
-    for entry in archive.entries().map_err(damaged)? {
+    // Raw: what would give the next one a longer name is read into memory, however long it is; here it is no plain file.
+    for entry in archive.entries().map_err(damaged)?.raw(true) {
         let mut entry = entry.map_err(damaged)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let size = entry.size();

@@ -324,6 +324,7 @@ async fn a_backup_that_is_none_changes_nothing() {
         (true, "/tmp/escaped", "does not belong in it"),
         (true, "variables.key", "does not belong in it"),
         (true, "deployer.db", "its database has another size than it says"),
+        (true, "././@LongLink", "\"././@LongLink\" in it is no plain file"),
     ] {
         let file = fs::File::create(path("trick")).unwrap();
         let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
@@ -335,6 +336,9 @@ async fn a_backup_that_is_none_changes_nothing() {
         }
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         header.set_size(4);
+        if name.ends_with("LongLink") {
+            header.set_entry_type(tar::EntryType::GNULongName);
+        }
         header.set_cksum();
         tar.append(&header, &b"evil"[..]).unwrap();
         tar.into_inner().unwrap().finish().unwrap();
