@@ -24,6 +24,8 @@ const DATABASE: &str = "deployer.db";
 const LONGEST_MANIFEST: u64 = 64 * 1024;
 /// Most bytes that may come after the last file: tar ends with two empty blocks, and fills up some more.
 const LONGEST_END: u64 = 64 * 1024;
+/// The schema from which on values are sealed by a key beside the database.
+const SEALED: i64 = 12;
 /// Bytes of the disk that a restore leaves free.
 const KEEP_FREE: u64 = 100_000_000;
 
@@ -79,6 +81,11 @@ pub(super) fn keys_of(state_dir: &Path) -> Result<Vec<Key>, BackupError> {
         }
     }
     Ok(there)
+}
+
+/// Whether the key is missing by which values of this site's database are sealed: it was made before the site's id was.
+pub(super) fn lacks_key(site: &str, schema: i64, keys: &[Key]) -> bool {
+    !site.is_empty() && schema >= SEALED && keys.iter().all(|key| key.name != keys::VARIABLES)
 }
 
 /// Packs a backup into a file; says how large it is.

@@ -24,6 +24,7 @@ pub use swap::refuse_half_restored;
 use crate::{
     config::Config,
     domain::Timestamp,
+    keys,
     store::{Store, StoreError},
 };
 
@@ -96,6 +97,14 @@ pub async fn backup(
     let copy = scratch.path("deployer.db");
     let keys = copy_all(&database, state_dir, &copy).await?;
     let contents = Store::contents(&copy).await.about(&database)?;
+    if archive::lacks_key(&contents.site, contents.schema, &keys) {
+        return Err(BackupError::Refused(format!(
+            "{} has no {}, without which the values of variables in {} cannot be read: set STATE_DIR to the state directory of the site",
+            state_dir.display(),
+            keys::VARIABLES,
+            database.display()
+        )));
+    }
     let manifest = Manifest {
         format: archive::FORMAT,
         version: crate::VERSION.to_owned(),

@@ -34,7 +34,7 @@ pub async fn restore(config: Config, source: Source) -> Result<(), BackupError> 
         let unpacked = unpacking.await.map_err(|_| BackupError::refused("unpacking broke off"))??;
         (unpacked.manifest, unpacked.keys)
     };
-    check(&manifest, &copy).await?;
+    check(&manifest, &keys, &copy).await?;
     // Who signed out since, or was disabled, is not signed in again by an old copy.
     Store::end_sign_ins(&copy).await.about(&copy)?;
     // What machines send that were begun since is taken for nothing else.
@@ -58,8 +58,8 @@ pub async fn restore(config: Config, source: Source) -> Result<(), BackupError> 
     Ok(())
 }
 
-/// Whether the database is whole, the one that the manifest tells of, and one that this program can use.
-async fn check(manifest: &Manifest, copy: &Path) -> Result<(), BackupError> {
+/// Whether the database is whole, the one that the manifest tells of, and one that this program can use with these keys.
+async fn check(manifest: &Manifest, keys: &[Key], copy: &Path) -> Result<(), BackupError> {
     let known = newest_schema();
     if manifest.schema > known {
         return Err(BackupError::Refused(format!(
@@ -80,6 +80,12 @@ async fn check(manifest: &Manifest, copy: &Path) -> Result<(), BackupError> {
         Store::contents(copy).await.map_err(|error| unusable(format!("is not a site's: {error}")))?;
     if (contents.schema, &contents.site) != (manifest.schema, &manifest.site) {
         return Err(unusable("is another than its manifest tells of".to_owned()));
+    }
+    if archive::lacks_key(&contents.site, contents.schema, keys) {
+        return Err(BackupError::Refused(format!(
+            "this backup has no {}, without which the values of its variables cannot be read: it was made with another STATE_DIR than the site's; restore one that was made with the site's. Nothing was changed",
+            keys::VARIABLES
+        )));
     }
     Ok(())
 }

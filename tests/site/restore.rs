@@ -1,6 +1,9 @@
 //! What `ec-deployer restore` leaves behind, and what it refuses.
 
+use std::{fs, path::Path};
+
 use ec_django_deployer::domain::{DeploymentId, FetchId, FetchKind, Timestamp, UserId};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
 use crate::backup::{Host, submission};
 
@@ -31,4 +34,40 @@ async fn no_number_is_given_out_again() {
         }
         given.push(next);
     }
+}
+
+/// A backup without one of its files.
+fn without(backup: &Path, name: &str, to: &Path) {
+    let mut tar = tar::Builder::new(GzEncoder::new(fs::File::create(to).unwrap(), Compression::fast()));
+    let mut all = tar::Archive::new(GzDecoder::new(fs::File::open(backup).unwrap()));
+    for entry in all.entries().unwrap() {
+        let entry = entry.unwrap();
+        let header = entry.header().clone();
+        if entry.path().unwrap() != Path::new(name) {
+            tar.append(&header, entry).unwrap();
+        }
+    }
+    tar.into_inner().unwrap().finish().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_database_that_has_run_goes_without_its_key() {
+    let host = Host::new().await;
+    let path = |name: &str| host.place.path().join(name);
+    // Before its first start a site may have none.
+    host.well("state", &["backup", "unused.tar.gz"]);
+    without(&path("unused.tar.gz"), "variables.key", &path("less.tar.gz"));
+    host.well("other", &["restore", "less.tar.gz"]);
+
+    let store = host.store("state").await;
+    store.site().await.unwrap();
+    store.close().await;
+    host.own("state");
+    host.well("state", &["backup", "used.tar.gz"]);
+    without(&path("used.tar.gz"), "variables.key", &path("less.tar.gz"));
+    host.refused("less.tar.gz", "this backup has no variables.key");
+    let url = format!("sqlite://{}", host.state("state").join("deployer.db").display());
+    let told = host.ill("elsewhere", &["backup", "forgotten.tar.gz", "--database-url", &url]);
+    assert!(told.contains("elsewhere has no variables.key") && told.contains("set STATE_DIR to"), "{told}");
+    assert!(!path("forgotten.tar.gz").exists());
 }
