@@ -69,10 +69,10 @@ impl<T> About<T> for Result<T, StoreError> {
 }
 
 /// Makes a backup, also while the site runs; with `keep`, removes those beyond so many that named themselves and are
-/// older.
+/// older. One that cannot be removed stays, and is warned of: this one is there all the same.
 ///
 /// # Errors
-/// Where something cannot be read or written. Then nothing of it is left.
+/// Where it cannot be made. What is not whole is not left.
 pub async fn backup(
     config: Config,
     destination: Destination,
@@ -120,11 +120,18 @@ pub async fn backup(
     let to = packed.clone();
     let packing = tokio::task::spawn_blocking(move || archive::pack(&to, &manifest, &keys, &copy));
     let size = packing.await.map_err(|_| BackupError::refused("packing broke off"))??;
-    let (put, removed) = place.put(&packed, keep).await?;
-    println!("{put}");
+    let put = place.put(&packed).await?;
+    println!("{}", put.place);
     println!("{}, of {summary}", in_megabytes(size));
-    for old in removed {
-        println!("removed {old}");
+    if let (Some(keep), Some(name)) = (keep, put.name) {
+        let mut removed = Vec::new();
+        let pruned = place.prune(&name, keep, &mut removed).await;
+        for old in removed {
+            println!("removed {old}");
+        }
+        if let Err(error) = pruned {
+            tracing::warn!("this backup is made, but older ones stay: {error}");
+        }
     }
     Ok(())
 }
