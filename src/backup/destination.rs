@@ -1,7 +1,8 @@
 //! Where backups go, and where they come from.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     str::FromStr,
@@ -20,6 +21,10 @@ const END: &str = ".tar.gz";
 /// The time in such a name, in UTC.
 const TIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
+
+/// The first bytes of each backup: gzip's mark, and deflate, the one method that there is.
+/// <https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1>
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 
 /// Where a backup goes, as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,6 +183,21 @@ impl Place {
         }
     }
 
+    /// Refuses to take the place of a file that is no backup: the database itself, or a key.
+    ///
+    /// # Errors
+    /// Where there is one, or what is there cannot be read.
+    pub fn refuse_other_file(&self) -> Result<(), BackupError> {
+        let Self::File(path) = self else { return Ok(()) };
+        if is_free_or_backup(path).about(path)? {
+            return Ok(());
+        }
+        Err(BackupError::Refused(format!(
+            "{} is there, is no backup, and would be lost: give the backup another name",
+            path.display()
+        )))
+    }
+
     /// Puts a backup there, whole or not at all.
     pub async fn put(&self, packed: &Path) -> Result<Put, BackupError> {
         match self {
@@ -249,6 +269,19 @@ impl Place {
         }
         Ok(())
     }
+}
+
+/// Whether nothing has this name, or a file that begins as each backup does.
+fn is_free_or_backup(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+        Ok(there) if !there.is_file() => return Ok(false),
+        Ok(_) => {}
+    }
+    let mut begin = Vec::new();
+    fs::File::open(path)?.take(GZIP.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == GZIP)
 }
 
 /// The name of the `n`th backup of a second.

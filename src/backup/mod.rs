@@ -72,7 +72,7 @@ impl<T> About<T> for Result<T, StoreError> {
 /// older. One that cannot be removed stays, and is warned of: this one is there all the same.
 ///
 /// # Errors
-/// Where it cannot be made. What is not whole is not left.
+/// Where it cannot be made, or would take the place of something else. What is not whole is not left.
 pub async fn backup(
     config: Config,
     destination: Destination,
@@ -93,6 +93,7 @@ pub async fn backup(
             "--keep goes with a directory, or with s3://bucket/prefix/, in which backups name themselves",
         ));
     }
+    place.refuse_other_file()?;
     let scratch = Scratch::make(&place.scratch_root(state_dir)?)?;
     let copy = scratch.path("deployer.db");
     let keys = copy_all(&database, state_dir, &copy).await?;

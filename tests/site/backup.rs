@@ -272,6 +272,13 @@ async fn backups_beyond_the_limit_go_and_other_files_stay() {
     }
     let told = host.ill("state", &["backup", "one.tar.gz", "--keep", "2"]);
     assert!(told.contains("--keep goes with a directory"), "{told}");
+    for (name, of) in [("deployer.db", "state"), ("variables.key", "state"), ("mine.tar.gz", "kept")] {
+        let before = host.files("state");
+        let path = host.state(of).join(name);
+        let told = host.ill("state", &["backup", path.to_str().unwrap()]);
+        assert!(told.contains(&format!("{} is there, is no backup", path.display())), "{told}");
+        assert!(host.files("state") == before && fs::read(&mine[0]).unwrap() == b"mine", "{name}");
+    }
     let told = host.ill("nowhere", &["backup", "one.tar.gz"]);
     assert!(told.contains("there is no database at"), "{told}");
     // What was there is put aside, and stays what it was.
