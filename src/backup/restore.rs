@@ -27,7 +27,12 @@ pub async fn restore(config: Config, source: Source) -> Result<(), BackupError> 
     keys::give_to_owner(state_dir, &state_dir.join("lock")).about(state_dir)?;
     let scratch = Scratch::make(state_dir)?;
     let from = source.file(&scratch).await?;
-    let copy = scratch.path("deployer.db");
+    let target = database(&config)?;
+    // A rename needs it on the same file system as the one that it replaces, which may be elsewhere.
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).about(directory)?;
+    let beside = Scratch::make(directory)?;
+    let copy = beside.path("deployer.db");
     let (manifest, keys) = {
         let copy = copy.clone();
         let unpacking = tokio::task::spawn_blocking(move || archive::unpack(&from, &copy));
@@ -39,7 +44,6 @@ pub async fn restore(config: Config, source: Source) -> Result<(), BackupError> 
     Store::end_sign_ins(&copy).await.about(&copy)?;
     // What machines send that were begun since is taken for nothing else.
     Store::leave_numbers_out(&copy).await.about(&copy)?;
-    let target = database(&config)?;
     // What SQLite has not brought into the old database's one file yet; where it cannot, its files are put aside too.
     if target.exists() && Store::settle_file(&target).await.is_err() {
         tracing::warn!(database = %target.display(), "the database that is replaced cannot be read; its files are put aside as they are");
@@ -114,22 +118,8 @@ fn new_files(
         });
         news.push(New { target: state_dir.join(name), ready: ready.transpose()? });
     }
-    // A rename needs it on the same file system as the one that it replaces.
-    let beside = if target.parent() == Some(state_dir) {
-        copy.to_owned()
-    } else {
-        let mut name = target.as_os_str().to_owned();
-        name.push(".restoring");
-        let beside = std::path::PathBuf::from(name);
-        let directory = target.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).about(directory)?;
-        let mut to = super::scratch::create(&beside)?;
-        let mut from = fs::File::open(copy).about(copy)?;
-        std::io::copy(&mut from, &mut to).and_then(|_| to.sync_all()).about(&beside)?;
-        beside
-    };
-    fs::File::open(&beside).and_then(|file| file.sync_all()).about(&beside)?;
-    news.push(New { target: target.to_owned(), ready: Some(beside) });
+    fs::File::open(copy).and_then(|file| file.sync_all()).about(copy)?;
+    news.push(New { target: target.to_owned(), ready: Some(copy.to_owned()) });
     for path in news.iter().filter_map(|new| new.ready.as_ref()) {
         keys::give_to_owner(state_dir, path).about(path)?;
     }

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use ec_django_deployer::domain::{DeploymentId, FetchId, FetchKind, Timestamp, UserId};
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 
-use crate::backup::{Host, submission};
+use crate::backup::{Host, names, submission};
 
 /// The numbers of a deployment and of a fetch that are asked for now.
 async fn next_numbers(host: &Host) -> (DeploymentId, FetchId) {
@@ -70,4 +70,27 @@ async fn no_database_that_has_run_goes_without_its_key() {
     let told = host.ill("elsewhere", &["backup", "forgotten.tar.gz", "--database-url", &url]);
     assert!(told.contains("elsewhere has no variables.key") && told.contains("set STATE_DIR to"), "{told}");
     assert!(!path("forgotten.tar.gz").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_elsewhere_is_replaced_there_or_left_alone() {
+    let host = Host::new().await;
+    host.well("state", &["backup", "copy.tar.gz"]);
+    let elsewhere = host.state("elsewhere");
+    let database = elsewhere.join("site.db");
+    let url = format!("sqlite://{}", database.display());
+    let words = ["restore", "copy.tar.gz", "--database-url", &url];
+    host.well("other", &words);
+    assert_eq!(names(&elsewhere), ["site.db"]);
+    assert!(host.well("other", &["user", "--database-url", &url, "list"]).contains("mira"));
+
+    // A directory of this name cannot be replaced.
+    fs::remove_dir_all(&elsewhere).unwrap();
+    fs::create_dir_all(&database).unwrap();
+    host.own("");
+    let before = host.files("other");
+    let told = host.ill("other", &words);
+    assert!(told.contains("What was there before is in its place again"), "{told}");
+    assert_eq!(names(&elsewhere), ["site.db"]);
+    assert!(host.files("other") == before);
 }
