@@ -6,6 +6,7 @@ mod archive;
 mod bucket;
 mod destination;
 mod restore;
+mod room;
 mod scratch;
 mod swap;
 
@@ -94,7 +95,10 @@ pub async fn backup(
         ));
     }
     place.refuse_other_file()?;
-    let scratch = Scratch::make(&place.scratch_root(state_dir)?)?;
+    let root = place.scratch_root(state_dir)?;
+    let scratch = Scratch::make(&root)?;
+    // The copy, and what is packed of it: what cannot be made smaller stays as large.
+    room::check(&root, "this backup, while it is made,", bytes_of(&database)?.saturating_mul(2))?;
     let copy = scratch.path("deployer.db");
     let keys = copy_all(&database, state_dir, &copy).await?;
     let contents = Store::contents(&copy).await.about(&database)?;
@@ -155,6 +159,15 @@ async fn copy_all(database: &Path, state_dir: &Path, copy: &Path) -> Result<Vec<
 fn database(config: &Config) -> Result<PathBuf, BackupError> {
     Store::file_of(&config.database_url())
         .map_err(|error| BackupError::Refused(format!("DATABASE_URL: {error}")))
+}
+
+/// The bytes of a database, with what SQLite has not brought into its one file yet.
+fn bytes_of(database: &Path) -> Result<u64, BackupError> {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    // There is none while nobody has the database open.
+    let log = fs::metadata(log).map_or(0, |log| log.len());
+    Ok(log.saturating_add(fs::metadata(database).about(database)?.len()))
 }
 
 fn in_megabytes(bytes: u64) -> String {

@@ -293,6 +293,17 @@ async fn backups_beyond_the_limit_go_and_other_files_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_has_no_room_is_not_begun() {
+    let host = Host::new().await;
+    // What it takes is only said, and no disk has it twice.
+    let log = fs::File::create(host.state("state").join("deployer.db-wal")).unwrap();
+    log.set_len(1 << 42).unwrap();
+    let told = host.ill("state", &["backup", "kept/"]);
+    assert!(told.contains("too little room: this backup, while it is made, takes 87960"), "{told}");
+    assert_eq!(names(&host.state("kept")), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_is_made_where_an_older_one_cannot_be_removed() {
     // Only another account's file in a directory like /tmp is there to stay.
     if !nix::unistd::geteuid().is_root() {
