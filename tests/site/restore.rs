@@ -94,3 +94,15 @@ async fn a_database_that_is_elsewhere_is_replaced_there_or_left_alone() {
     assert_eq!(names(&elsewhere), ["site.db"]);
     assert!(host.files("other") == before);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_types_a_password_holds_no_database_that_may_be_replaced() {
+    let host = Host::new().await;
+    for words in [["user", "add", "noor", "--password-stdin"], ["user", "passwd", "mira", "--password-stdin"]]
+    {
+        // Nothing is typed, and nothing was opened for it: there would be a database.
+        let told = host.ill("unopened", &words);
+        assert!(told.contains("12 are needed"), "{told}");
+        assert!(!host.state("unopened").exists());
+    }
+}
