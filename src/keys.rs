@@ -14,7 +14,7 @@ use crate::domain::{LogKey, Vault};
 /// The key of deploy-log tokens.
 const LOG: &str = "log.key";
 /// The key of variables.
-const VARIABLES: &str = "variables.key";
+pub const VARIABLES: &str = "variables.key";
 /// The one that is to follow it, while values are sealed anew.
 const NEXT: &str = "variables.key.next";
 /// The files of keys, and how many bytes each has.

@@ -69,15 +69,19 @@ pub enum UserCommandError {
 }
 
 pub async fn run(config: Config, command: UserCommand) -> Result<(), UserCommandError> {
-    let store = open_store(&config).await?;
-    match command {
+    let open = || open_store(&config);
+    let store = match command {
         UserCommand::Add { username, admin, password_stdin } => {
+            // Before the store is opened: while somebody types, a restore may put another in its place.
             let hash = read_password(password_stdin)?;
+            let store = open().await?;
             let role = if admin { Role::Admin } else { Role::Owner };
             let user = store.add_user(&username, &hash, role).await?;
             println!("{} can sign in, as {}", user.username, user.role.name());
+            store
         }
         UserCommand::List => {
+            let store = open().await?;
             for user in store.users().await? {
                 let disabled = user.disabled_at.map(|time| format!("\tdisabled since {}", time.date()));
                 println!(
@@ -88,25 +92,38 @@ pub async fn run(config: Config, command: UserCommand) -> Result<(), UserCommand
                     disabled.unwrap_or_default()
                 );
             }
+            store
         }
-        UserCommand::Disable { username } => match store.disable(&username).await {
-            Ok(true) => println!("{username} cannot sign in any more, and every session of theirs has ended"),
-            Ok(false) => println!("{username} was disabled already"),
-            Err(error) => return Err(refused(username, error)),
-        },
-        UserCommand::Enable { username } => match store.enable(&username).await {
-            Ok(true) => println!("{username} can sign in again"),
-            Ok(false) => println!("{username} was not disabled"),
-            Err(error) => return Err(refused(username, error)),
-        },
+        UserCommand::Disable { username } => {
+            let store = open().await?;
+            match store.disable(&username).await {
+                Ok(true) => {
+                    println!("{username} cannot sign in any more, and every session of theirs has ended");
+                }
+                Ok(false) => println!("{username} was disabled already"),
+                Err(error) => return Err(refused(username, error)),
+            }
+            store
+        }
+        UserCommand::Enable { username } => {
+            let store = open().await?;
+            match store.enable(&username).await {
+                Ok(true) => println!("{username} can sign in again"),
+                Ok(false) => println!("{username} was not disabled"),
+                Err(error) => return Err(refused(username, error)),
+            }
+            store
+        }
         UserCommand::Passwd { username, password_stdin } => {
             let hash = read_password(password_stdin)?;
+            let store = open().await?;
             if !store.set_password(&username, &hash).await? {
                 return Err(UserCommandError::Nobody(username));
             }
             println!("{username} has a new password, and every session of theirs has ended");
+            store
         }
-    }
+    };
     store.close().await;
     Ok(())
 }

@@ -286,7 +286,7 @@ class Release:
             made, known = self.like_this(made_of)
             if made:
                 self.serve_from(made)
-                say("The dependencies are those of deployment %s: its environment serves this one too." % os.path.basename(made))
+                say("The dependencies are those of a deployment before: its environment serves this one too.")
                 for line in known["told"]:
                     self.tell(*line.rstrip("\n").split(" ", 1))
                 return

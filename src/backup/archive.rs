@@ -11,7 +11,7 @@ use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use serde::{Deserialize, Serialize};
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::{About, BackupError, scratch};
+use super::{About, BackupError, room, scratch};
 use crate::keys;
 
 /// The number of this form of backups.
@@ -24,8 +24,8 @@ const DATABASE: &str = "deployer.db";
 const LONGEST_MANIFEST: u64 = 64 * 1024;
 /// Most bytes that may come after the last file: tar ends with two empty blocks, and fills up some more.
 const LONGEST_END: u64 = 64 * 1024;
-/// Bytes of the disk that a restore leaves free.
-const KEEP_FREE: u64 = 100_000_000;
+/// The schema from which on values are sealed by a key beside the database.
+const SEALED: i64 = 12;
 
 /// What a backup says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,6 +81,11 @@ pub(super) fn keys_of(state_dir: &Path) -> Result<Vec<Key>, BackupError> {
     Ok(there)
 }
 
+/// Whether the key is missing by which values of this site's database are sealed: it was made before the site's id was.
+pub(super) fn lacks_key(site: &str, schema: i64, keys: &[Key]) -> bool {
+    !site.is_empty() && schema >= SEALED && keys.iter().all(|key| key.name != keys::VARIABLES)
+}
+
 /// Packs a backup into a file; says how large it is.
 pub(super) fn pack(
     to: &Path,
@@ -127,7 +132,8 @@ pub(super) fn unpack(from: &Path, database: &Path) -> Result<Unpacked, BackupErr
     let file = File::open(from).about(from)?;
     let mut archive = Archive::new(GzDecoder::new(BufReader::new(file)));
     let (mut manifest, mut keys, mut has_database) = (None::<Manifest>, Vec::<Key>::new(), false);
-    for entry in archive.entries().map_err(damaged)? {
+    // Raw: what would give the next one a longer name is read into memory, however long it is; here it is no plain file.
+    for entry in archive.entries().map_err(damaged)?.raw(true) {
         let mut entry = entry.map_err(damaged)?;
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let size = entry.size();
@@ -150,7 +156,8 @@ pub(super) fn unpack(from: &Path, database: &Path) -> Result<Unpacked, BackupErr
             if size != manifest.database_bytes {
                 return Err(foreign("its database has another size than it says"));
             }
-            check_room(database, size)?;
+            let directory = database.parent().unwrap_or(database);
+            room::check(directory, "the database of this backup", size)?;
             let mut file = scratch::create(database)?;
             let copied = io::copy(&mut entry, &mut file).map_err(damaged)?;
             if copied != size {
@@ -198,19 +205,4 @@ fn read_manifest(text: &[u8]) -> Result<Manifest, String> {
         ));
     }
     serde_json::from_slice(text).map_err(|_| "its manifest cannot be read".to_owned())
-}
-
-/// Whether the disk has room for so many bytes, which are only said to come.
-fn check_room(path: &Path, size: u64) -> Result<(), BackupError> {
-    let directory = path.parent().unwrap_or(path);
-    let disk = nix::sys::statvfs::statvfs(directory).map_err(io::Error::from).about(directory)?;
-    let free = disk.blocks_available() * disk.fragment_size();
-    if free < size.saturating_add(KEEP_FREE) {
-        return Err(BackupError::Refused(format!(
-            "the disk of {} has too little room: the database of this backup takes {}",
-            directory.display(),
-            super::in_megabytes(size)
-        )));
-    }
-    Ok(())
 }

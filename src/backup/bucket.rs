@@ -6,7 +6,7 @@ use std::path::Path;
 use aws_sdk_s3::{Client, primitives::ByteStream};
 use tokio::io::AsyncWriteExt;
 
-use super::{About, BackupError, in_megabytes, scratch};
+use super::{About, BackupError, in_megabytes, room, scratch};
 use crate::cloud::ec2::{Asked, Requests, code};
 
 /// Most bytes that S3 takes in one piece.
@@ -82,6 +82,9 @@ impl S3 {
             Some("NoSuchKey") => BackupError::Refused(format!("there is no s3://{bucket}/{key}")),
             _ => self.failed("GetObject", bucket, error),
         })?;
+        if let Some(size) = answer.content_length().and_then(|size| u64::try_from(size).ok()) {
+            room::check(to.parent().unwrap_or(to), "this backup", size)?;
+        }
         let mut file = tokio::fs::File::from_std(scratch::create(to)?);
         let mut body = answer.body;
         while let Some(bytes) = body.next().await {

@@ -1,7 +1,8 @@
 //! Where backups go, and where they come from.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Read},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     str::FromStr,
@@ -20,6 +21,10 @@ const END: &str = ".tar.gz";
 /// The time in such a name, in UTC.
 const TIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year][month][day]T[hour][minute][second]Z");
+
+/// The first bytes of each backup: gzip's mark, and deflate, the one method that there is.
+/// <https://www.rfc-editor.org/rfc/rfc1952#section-2.3.1>
+const GZIP: [u8; 3] = [0x1f, 0x8b, 8];
 
 /// Where a backup goes, as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +103,14 @@ pub(super) enum Place {
     },
 }
 
+/// A backup in its place.
+pub(super) struct Put {
+    /// Where that is, as it may be typed.
+    pub place: String,
+    /// The name that it gave itself.
+    pub name: Option<String>,
+}
+
 impl Destination {
     /// What it is: a directory that is there is one without a slash at its end too.
     pub(super) fn place(self) -> Place {
@@ -170,34 +183,38 @@ impl Place {
         }
     }
 
-    /// Puts a backup there, whole or not at all, and removes those beyond `keep` that named themselves and are older.
-    /// Says where it is and what was removed.
-    pub async fn put(
-        &self,
-        packed: &Path,
-        keep: Option<NonZeroUsize>,
-    ) -> Result<(String, Vec<String>), BackupError> {
+    /// Refuses to take the place of a file that is no backup: the database itself, or a key.
+    ///
+    /// # Errors
+    /// Where there is one, or what is there cannot be read.
+    pub fn refuse_other_file(&self) -> Result<(), BackupError> {
+        let Self::File(path) = self else { return Ok(()) };
+        if is_free_or_backup(path).about(path)? {
+            return Ok(());
+        }
+        Err(BackupError::Refused(format!(
+            "{} is there, is no backup, and would be lost: give the backup another name",
+            path.display()
+        )))
+    }
+
+    /// Puts a backup there, whole or not at all.
+    pub async fn put(&self, packed: &Path) -> Result<Put, BackupError> {
         match self {
             Self::File(path) => {
                 fs::rename(packed, path).about(path)?;
                 let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 sync_directory(parent.unwrap_or(Path::new("."))).about(path)?;
-                Ok((path.display().to_string(), Vec::new()))
+                Ok(Put { place: path.display().to_string(), name: None })
             }
             Self::Directory(directory) => {
                 let name = link_anew(packed, directory)?;
-                let mut removed = Vec::new();
-                for old in surplus(names_in(directory)?, &name, keep) {
-                    let path = directory.join(&old);
-                    fs::remove_file(&path).about(&path)?;
-                    removed.push(path.display().to_string());
-                }
-                Ok((directory.join(name).display().to_string(), removed))
+                Ok(Put { place: directory.join(&name).display().to_string(), name: Some(name) })
             }
             #[cfg(feature = "ec2")]
             Self::Object { bucket, key } => {
                 super::bucket::S3::new().await.put(bucket, key, packed, false).await?;
-                Ok((format!("s3://{bucket}/{key}"), Vec::new()))
+                Ok(Put { place: format!("s3://{bucket}/{key}"), name: None })
             }
             #[cfg(feature = "ec2")]
             Self::Prefix { bucket, prefix } => {
@@ -211,18 +228,60 @@ impl Place {
                     }
                     n += 1;
                 };
-                let mut removed = Vec::new();
-                let there = if keep.is_some() { s3.names(bucket, prefix).await? } else { Vec::new() };
-                for old in surplus(there, &name, keep) {
-                    s3.delete(bucket, &format!("{prefix}{old}")).await?;
-                    removed.push(format!("s3://{bucket}/{prefix}{old}"));
-                }
-                Ok((format!("s3://{bucket}/{prefix}{name}"), removed))
+                Ok(Put { place: format!("s3://{bucket}/{prefix}{name}"), name: Some(name) })
             }
             #[cfg(not(feature = "ec2"))]
             Self::Object { .. } | Self::Prefix { .. } => Err(without_aws()),
         }
     }
+
+    /// Removes the backups there that named themselves, are older than `newest` and beyond `keep`; notes each that it
+    /// has removed.
+    pub async fn prune(
+        &self,
+        newest: &str,
+        keep: NonZeroUsize,
+        removed: &mut Vec<String>,
+    ) -> Result<(), BackupError> {
+        match self {
+            Self::Directory(directory) => {
+                for old in surplus(names_in(directory)?, newest, keep) {
+                    let path = directory.join(&old);
+                    match fs::remove_file(&path) {
+                        // Another backup, made at the same time, was faster.
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                        done => {
+                            done.about(&path)?;
+                            removed.push(path.display().to_string());
+                        }
+                    }
+                }
+            }
+            #[cfg(feature = "ec2")]
+            Self::Prefix { bucket, prefix } => {
+                let s3 = super::bucket::S3::new().await;
+                for old in surplus(s3.names(bucket, prefix).await?, newest, keep) {
+                    s3.delete(bucket, &format!("{prefix}{old}")).await?;
+                    removed.push(format!("s3://{bucket}/{prefix}{old}"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Whether nothing has this name, or a file that begins as each backup does.
+fn is_free_or_backup(path: &Path) -> io::Result<bool> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+        Ok(there) if !there.is_file() => return Ok(false),
+        Ok(_) => {}
+    }
+    let mut begin = Vec::new();
+    fs::File::open(path)?.take(GZIP.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == GZIP)
 }
 
 /// The name of the `n`th backup of a second.
@@ -274,8 +333,7 @@ fn names_in(directory: &Path) -> Result<Vec<String>, BackupError> {
 
 /// Which backups are beyond so many, the oldest first: of those that named themselves alone, and never the one that was
 /// just made, whatever the clock says.
-fn surplus(names: Vec<String>, newest: &str, keep: Option<NonZeroUsize>) -> Vec<String> {
-    let Some(keep) = keep else { return Vec::new() };
+fn surplus(names: Vec<String>, newest: &str, keep: NonZeroUsize) -> Vec<String> {
     let mut older: Vec<_> = names
         .into_iter()
         .filter(|name| name != newest)
@@ -332,8 +390,7 @@ mod tests {
             );
             names
         };
-        let keep = |n| NonZeroUsize::new(n);
-        assert_eq!(surplus(there(), &name(24, 10), None), Vec::<String>::new());
+        let keep = |n| NonZeroUsize::new(n).unwrap();
         assert_eq!(surplus(there(), &name(24, 10), keep(4)), Vec::<String>::new());
         assert_eq!(surplus(there(), &name(24, 10), keep(2)), [name(2, 1), name(24, 1)]);
         assert_eq!(surplus(there(), &name(24, 10), keep(1)), [name(2, 1), name(24, 1), name(24, 9)]);

@@ -6,6 +6,7 @@ mod archive;
 mod bucket;
 mod destination;
 mod restore;
+mod room;
 mod scratch;
 mod swap;
 
@@ -24,6 +25,7 @@ pub use swap::refuse_half_restored;
 use crate::{
     config::Config,
     domain::Timestamp,
+    keys,
     store::{Store, StoreError},
 };
 
@@ -68,10 +70,10 @@ impl<T> About<T> for Result<T, StoreError> {
 }
 
 /// Makes a backup, also while the site runs; with `keep`, removes those beyond so many that named themselves and are
-/// older.
+/// older. One that cannot be removed stays, and is warned of: this one is there all the same.
 ///
 /// # Errors
-/// Where something cannot be read or written. Then nothing of it is left.
+/// Where it cannot be made, or would take the place of something else. What is not whole is not left.
 pub async fn backup(
     config: Config,
     destination: Destination,
@@ -92,10 +94,22 @@ pub async fn backup(
             "--keep goes with a directory, or with s3://bucket/prefix/, in which backups name themselves",
         ));
     }
-    let scratch = Scratch::make(&place.scratch_root(state_dir)?)?;
+    place.refuse_other_file()?;
+    let root = place.scratch_root(state_dir)?;
+    let scratch = Scratch::make(&root)?;
+    // The copy, and what is packed of it: what cannot be made smaller stays as large.
+    room::check(&root, "this backup, while it is made,", bytes_of(&database)?.saturating_mul(2))?;
     let copy = scratch.path("deployer.db");
     let keys = copy_all(&database, state_dir, &copy).await?;
     let contents = Store::contents(&copy).await.about(&database)?;
+    if archive::lacks_key(&contents.site, contents.schema, &keys) {
+        return Err(BackupError::Refused(format!(
+            "{} has no {}, without which the values of variables in {} cannot be read: set STATE_DIR to the state directory of the site",
+            state_dir.display(),
+            keys::VARIABLES,
+            database.display()
+        )));
+    }
     let manifest = Manifest {
         format: archive::FORMAT,
         version: crate::VERSION.to_owned(),
@@ -111,11 +125,18 @@ pub async fn backup(
     let to = packed.clone();
     let packing = tokio::task::spawn_blocking(move || archive::pack(&to, &manifest, &keys, &copy));
     let size = packing.await.map_err(|_| BackupError::refused("packing broke off"))??;
-    let (put, removed) = place.put(&packed, keep).await?;
-    println!("{put}");
+    let put = place.put(&packed).await?;
+    println!("{}", put.place);
     println!("{}, of {summary}", in_megabytes(size));
-    for old in removed {
-        println!("removed {old}");
+    if let (Some(keep), Some(name)) = (keep, put.name) {
+        let mut removed = Vec::new();
+        let pruned = place.prune(&name, keep, &mut removed).await;
+        for old in removed {
+            println!("removed {old}");
+        }
+        if let Err(error) = pruned {
+            tracing::warn!("this backup is made, but older ones stay: {error}");
+        }
     }
     Ok(())
 }
@@ -138,6 +159,15 @@ async fn copy_all(database: &Path, state_dir: &Path, copy: &Path) -> Result<Vec<
 fn database(config: &Config) -> Result<PathBuf, BackupError> {
     Store::file_of(&config.database_url())
         .map_err(|error| BackupError::Refused(format!("DATABASE_URL: {error}")))
+}
+
+/// The bytes of a database, with what SQLite has not brought into its one file yet.
+fn bytes_of(database: &Path) -> Result<u64, BackupError> {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    // There is none while nobody has the database open.
+    let log = fs::metadata(log).map_or(0, |log| log.len());
+    Ok(log.saturating_add(fs::metadata(database).about(database)?.len()))
 }
 
 fn in_megabytes(bytes: u64) -> String {

@@ -27,17 +27,23 @@ pub async fn restore(config: Config, source: Source) -> Result<(), BackupError> 
     keys::give_to_owner(state_dir, &state_dir.join("lock")).about(state_dir)?;
     let scratch = Scratch::make(state_dir)?;
     let from = source.file(&scratch).await?;
-    let copy = scratch.path("deployer.db");
+    let target = database(&config)?;
+    // A rename needs it on the same file system as the one that it replaces, which may be elsewhere.
+    let directory = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::create_dir_all(directory).about(directory)?;
+    let beside = Scratch::make(directory)?;
+    let copy = beside.path("deployer.db");
     let (manifest, keys) = {
         let copy = copy.clone();
         let unpacking = tokio::task::spawn_blocking(move || archive::unpack(&from, &copy));
         let unpacked = unpacking.await.map_err(|_| BackupError::refused("unpacking broke off"))??;
         (unpacked.manifest, unpacked.keys)
     };
-    check(&manifest, &copy).await?;
+    check(&manifest, &keys, &copy).await?;
     // Who signed out since, or was disabled, is not signed in again by an old copy.
     Store::end_sign_ins(&copy).await.about(&copy)?;
-    let target = database(&config)?;
+    // What machines send that were begun since is taken for nothing else.
+    Store::leave_numbers_out(&copy).await.about(&copy)?;
     // What SQLite has not brought into the old database's one file yet; where it cannot, its files are put aside too.
     if target.exists() && Store::settle_file(&target).await.is_err() {
         tracing::warn!(database = %target.display(), "the database that is replaced cannot be read; its files are put aside as they are");
@@ -56,8 +62,8 @@ pub async fn restore(config: Config, source: Source) -> Result<(), BackupError> 
     Ok(())
 }
 
-/// Whether the database is whole, the one that the manifest tells of, and one that this program can use.
-async fn check(manifest: &Manifest, copy: &Path) -> Result<(), BackupError> {
+/// Whether the database is whole, the one that the manifest tells of, and one that this program can use with these keys.
+async fn check(manifest: &Manifest, keys: &[Key], copy: &Path) -> Result<(), BackupError> {
     let known = newest_schema();
     if manifest.schema > known {
         return Err(BackupError::Refused(format!(
@@ -78,6 +84,12 @@ async fn check(manifest: &Manifest, copy: &Path) -> Result<(), BackupError> {
         Store::contents(copy).await.map_err(|error| unusable(format!("is not a site's: {error}")))?;
     if (contents.schema, &contents.site) != (manifest.schema, &manifest.site) {
         return Err(unusable("is another than its manifest tells of".to_owned()));
+    }
+    if archive::lacks_key(&contents.site, contents.schema, keys) {
+        return Err(BackupError::Refused(format!(
+            "this backup has no {}, without which the values of its variables cannot be read: it was made with another STATE_DIR than the site's; restore one that was made with the site's. Nothing was changed",
+            keys::VARIABLES
+        )));
     }
     Ok(())
 }
@@ -106,22 +118,8 @@ fn new_files(
         });
         news.push(New { target: state_dir.join(name), ready: ready.transpose()? });
     }
-    // A rename needs it on the same file system as the one that it replaces.
-    let beside = if target.parent() == Some(state_dir) {
-        copy.to_owned()
-    } else {
-        let mut name = target.as_os_str().to_owned();
-        name.push(".restoring");
-        let beside = std::path::PathBuf::from(name);
-        let directory = target.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(directory).about(directory)?;
-        let mut to = super::scratch::create(&beside)?;
-        let mut from = fs::File::open(copy).about(copy)?;
-        std::io::copy(&mut from, &mut to).and_then(|_| to.sync_all()).about(&beside)?;
-        beside
-    };
-    fs::File::open(&beside).and_then(|file| file.sync_all()).about(&beside)?;
-    news.push(New { target: target.to_owned(), ready: Some(beside) });
+    fs::File::open(copy).and_then(|file| file.sync_all()).about(copy)?;
+    news.push(New { target: target.to_owned(), ready: Some(copy.to_owned()) });
     for path in news.iter().filter_map(|new| new.ready.as_ref()) {
         keys::give_to_owner(state_dir, path).about(path)?;
     }

@@ -1,5 +1,6 @@
 //! The key that machines' tokens are made with: nothing to store for each, the same after a crash. What a token
-//! is for is part of what is signed, so that a deployment's opens no fetch and the reverse.
+//! is for is part of what is signed, so that a deployment's opens no fetch and the reverse. No number is given out
+//! twice, not after a restore either: a token of before would be that of another's deployment.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

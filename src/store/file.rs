@@ -10,6 +10,11 @@ use std::{
 use sqlx::{ConnectOptions, Connection, SqliteConnection, migrate::Migrator, sqlite::SqliteConnectOptions};
 
 use super::{Store, StoreError};
+use crate::domain::Timestamp;
+
+/// How far the numbers of a copy go on beyond its own at the least, where the host's clock is wrong: no site gives out
+/// so many between two backups.
+const AHEAD: i64 = 1_000_000;
 
 /// What is in a database, in a few words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +119,36 @@ impl Store {
         if has_links {
             sqlx::query!("DELETE FROM password_links").execute(&mut connection).await?;
         }
+        connection.close().await?;
+        Ok(())
+    }
+
+    /// Lets a database that takes another's place go on with numbers of deployments and fetches that were never given
+    /// out. Machines hold tokens that are made of those which were given out since it was copied, and begin no deployment
+    /// that is not beyond the last. The time in milliseconds is beyond them all, also where one copy is restored again.
+    /// Nobody sees these numbers: those on pages are counted for each instance.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub async fn leave_numbers_out(database: &Path) -> Result<(), StoreError> {
+        let now = Timestamp::now().0;
+        let mut connection = open(database, false).await?;
+        sqlx::query!(
+            "UPDATE sqlite_sequence SET seq = max(seq + $1, $2) WHERE name IN ('deployments', 'fetches')",
+            AHEAD,
+            now
+        )
+        .execute(&mut connection)
+        .await?;
+        // A table that has had no row yet has none there either.
+        sqlx::query!(
+            "INSERT INTO sqlite_sequence (name, seq)
+             SELECT column1, $1 FROM (VALUES ('deployments'), ('fetches'))
+             WHERE column1 NOT IN (SELECT name FROM sqlite_sequence)",
+            now
+        )
+        .execute(&mut connection)
+        .await?;
         connection.close().await?;
         Ok(())
     }

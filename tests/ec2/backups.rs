@@ -1,6 +1,10 @@
 //! Backups in S3.
 
-use std::{io::Write, process::Stdio};
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    process::Stdio,
+};
 
 use crate::admin::Admin;
 
@@ -60,4 +64,27 @@ fn what_is_not_in_s3_is_said() {
     let told = admin.ill(&["restore", "s3://backups-2/site/"]);
     assert!(told.contains("name one backup"), "{told}");
     assert!(admin.well(&["user", "list"]).contains("mira"));
+}
+
+#[test]
+fn a_backup_that_has_no_room_is_not_fetched() {
+    let admin = site();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    // A bucket that says it has more than any disk, and sends none of it.
+    let bucket = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let asked: Vec<_> = lines.map(Result::unwrap).take_while(|line| !line.is_empty()).collect();
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", 1_u64 << 43).unwrap();
+        asked[0].clone()
+    });
+    let mut command = admin.program(&["restore", "s3://backups-3/x.tar.gz"]);
+    let output = command.env("AWS_ENDPOINT_URL_S3", url).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && told.contains("too little room: this backup takes 8796093"),
+        "{told}"
+    );
+    assert!(bucket.join().unwrap().starts_with("GET /backups-3/x.tar.gz"));
 }

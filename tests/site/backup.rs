@@ -25,12 +25,12 @@ use crate::{
 const SECRET: &str = "sk_live_0123456789abcdef";
 
 /// A site's host, with two state directories.
-struct Host {
-    place: tempfile::TempDir,
+pub struct Host {
+    pub place: tempfile::TempDir,
 }
 
 /// A site that runs.
-struct Running {
+pub struct Running {
     child: Child,
     url: String,
 }
@@ -60,7 +60,7 @@ impl Running {
 
 impl Host {
     /// With a person, and an instance that has a variable.
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let host = Self { place: place() };
         let mut child = host
             .command("state", &["user", "add", "mira", "--admin", "--password-stdin"])
@@ -79,12 +79,12 @@ impl Host {
         host
     }
 
-    fn state(&self, name: &str) -> PathBuf {
+    pub fn state(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
 
     /// The files that this process made there belong to whoever the program runs as.
-    fn own(&self, name: &str) {
+    pub fn own(&self, name: &str) {
         if nix::unistd::geteuid().is_root() {
             for entry in fs::read_dir(self.state(name)).unwrap() {
                 std::os::unix::fs::lchown(entry.unwrap().path(), Some(65534), Some(65534)).unwrap();
@@ -92,14 +92,14 @@ impl Host {
         }
     }
 
-    async fn store(&self, name: &str) -> Store {
+    pub async fn store(&self, name: &str) -> Store {
         let state = self.state(name);
         let url = format!("sqlite://{}", state.join("deployer.db").display());
         Store::open(&url).await.unwrap().with_vault(keys::vault(&state).unwrap())
     }
 
     /// What a machine is given of the variable, by the key of a state directory.
-    async fn value(&self, name: &str) -> String {
+    pub async fn value(&self, name: &str) -> String {
         let store = self.store(name).await;
         let environment = store.give_environment(DeploymentId(1)).await.unwrap();
         store.close().await;
@@ -108,28 +108,28 @@ impl Host {
         environment.variables[0].value.expose().to_owned()
     }
 
-    fn command(&self, state: &str, words: &[&str]) -> Command {
+    pub fn command(&self, state: &str, words: &[&str]) -> Command {
         let mut command = program(self.place.path());
         command.env("STATE_DIR", self.state(state)).current_dir(self.place.path()).args(words);
         command
     }
 
     #[track_caller]
-    fn well(&self, state: &str, words: &[&str]) -> String {
+    pub fn well(&self, state: &str, words: &[&str]) -> String {
         let output = self.command(state, words).output().unwrap();
         assert!(output.status.success(), "{words:?}: {}", both(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
     #[track_caller]
-    fn ill(&self, state: &str, words: &[&str]) -> String {
+    pub fn ill(&self, state: &str, words: &[&str]) -> String {
         let output = self.command(state, words).output().unwrap();
         assert!(!output.status.success(), "{words:?}: {}", both(&output));
         String::from_utf8(output.stderr).unwrap()
     }
 
     /// A site that has answered once, on a socket of this process.
-    async fn serve(&self, state: &str) -> Running {
+    pub async fn serve(&self, state: &str) -> Running {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", socket.local_addr().unwrap());
         let child = self
@@ -147,7 +147,7 @@ impl Host {
     }
 
     /// Every file of a state directory but its lock, with what is in it.
-    fn files(&self, state: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    pub fn files(&self, state: &str) -> Vec<(PathBuf, Vec<u8>)> {
         let mut files = Vec::new();
         for entry in fs::read_dir(self.state(state)).unwrap() {
             let path = entry.unwrap().path();
@@ -164,7 +164,7 @@ impl Host {
 
     /// Whether a restore is refused, why, and that it changed nothing.
     #[track_caller]
-    fn refused(&self, archive: &str, why: &str) {
+    pub fn refused(&self, archive: &str, why: &str) {
         let before = self.files("state");
         let told = self.ill("state", &["restore", archive]);
         assert!(told.contains(why), "{why:?} in {told}");
@@ -172,11 +172,11 @@ impl Host {
     }
 }
 
-fn both(output: &Output) -> String {
+pub fn both(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-fn submission(owner: UserId) -> Submission {
+pub fn submission(owner: UserId) -> Submission {
     Submission {
         owner,
         name: Some("shop1".parse().unwrap()),
@@ -214,7 +214,7 @@ fn submission(owner: UserId) -> Submission {
     }
 }
 
-fn names(directory: &Path) -> Vec<String> {
+pub fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<_> = fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -272,6 +272,13 @@ async fn backups_beyond_the_limit_go_and_other_files_stay() {
     }
     let told = host.ill("state", &["backup", "one.tar.gz", "--keep", "2"]);
     assert!(told.contains("--keep goes with a directory"), "{told}");
+    for (name, of) in [("deployer.db", "state"), ("variables.key", "state"), ("mine.tar.gz", "kept")] {
+        let before = host.files("state");
+        let path = host.state(of).join(name);
+        let told = host.ill("state", &["backup", path.to_str().unwrap()]);
+        assert!(told.contains(&format!("{} is there, is no backup", path.display())), "{told}");
+        assert!(host.files("state") == before && fs::read(&mine[0]).unwrap() == b"mine", "{name}");
+    }
     let told = host.ill("nowhere", &["backup", "one.tar.gz"]);
     assert!(told.contains("there is no database at"), "{told}");
     // What was there is put aside, and stays what it was.
@@ -283,6 +290,39 @@ async fn backups_beyond_the_limit_go_and_other_files_stay() {
     assert!(Path::new(aside).join("deployer.db").exists());
     assert_eq!(host.value("state").await, SECRET);
     assert!(names(host.place.path()).iter().all(|name| !name.contains("scratch")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_has_no_room_is_not_begun() {
+    let host = Host::new().await;
+    // What it takes is only said, and no disk has it twice.
+    let log = fs::File::create(host.state("state").join("deployer.db-wal")).unwrap();
+    log.set_len(1 << 42).unwrap();
+    let told = host.ill("state", &["backup", "kept/"]);
+    assert!(told.contains("too little room: this backup, while it is made, takes 87960"), "{told}");
+    assert_eq!(names(&host.state("kept")), [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_made_where_an_older_one_cannot_be_removed() {
+    // Only another account's file in a directory like /tmp is there to stay.
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let host = Host::new().await;
+    let kept = host.place.path().join("kept");
+    fs::create_dir(&kept).unwrap();
+    fs::set_permissions(&kept, PermissionsExt::from_mode(0o1777)).unwrap();
+    let old = kept.join("ec-deployer-20200101T000000Z.tar.gz");
+    fs::write(&old, "old").unwrap();
+    let output = host.command("state", &["backup", "kept", "--keep", "1"]).output().unwrap();
+    let told = both(&output);
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("older ones stay: ") && told.contains(old.file_name().unwrap().to_str().unwrap()),
+        "{told}"
+    );
+    assert_eq!(names(&kept).len(), 2, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -324,6 +364,7 @@ async fn a_backup_that_is_none_changes_nothing() {
         (true, "/tmp/escaped", "does not belong in it"),
         (true, "variables.key", "does not belong in it"),
         (true, "deployer.db", "its database has another size than it says"),
+        (true, "././@LongLink", "\"././@LongLink\" in it is no plain file"),
     ] {
         let file = fs::File::create(path("trick")).unwrap();
         let mut tar = tar::Builder::new(GzEncoder::new(file, Compression::fast()));
@@ -335,6 +376,9 @@ async fn a_backup_that_is_none_changes_nothing() {
         }
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         header.set_size(4);
+        if name.ends_with("LongLink") {
+            header.set_entry_type(tar::EntryType::GNULongName);
+        }
         header.set_cksum();
         tar.append(&header, &b"evil"[..]).unwrap();
         tar.into_inner().unwrap().finish().unwrap();

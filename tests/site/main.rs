@@ -30,6 +30,7 @@ mod preflight;
 mod program;
 mod readiness;
 mod release;
+mod restore;
 mod routes;
 mod samples;
 mod sign_in;
