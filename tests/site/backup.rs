@@ -304,28 +304,6 @@ async fn a_backup_that_has_no_room_is_not_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_is_made_where_an_older_one_cannot_be_removed() {
-    // Only another account's file in a directory like /tmp is there to stay.
-    if !nix::unistd::geteuid().is_root() {
-        return;
-    }
-    let host = Host::new().await;
-    let kept = host.place.path().join("kept");
-    fs::create_dir(&kept).unwrap();
-    fs::set_permissions(&kept, PermissionsExt::from_mode(0o1777)).unwrap();
-    let old = kept.join("ec-deployer-20200101T000000Z.tar.gz");
-    fs::write(&old, "old").unwrap();
-    let output = host.command("state", &["backup", "kept", "--keep", "1"]).output().unwrap();
-    let told = both(&output);
-    assert!(output.status.success(), "{told}");
-    assert!(
-        told.contains("older ones stay: ") && told.contains(old.file_name().unwrap().to_str().unwrap()),
-        "{told}"
-    );
-    assert_eq!(names(&kept).len(), 2, "{told}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_backup_that_is_none_changes_nothing() {
     let host = Host::new().await;
     let path = |name: &str| host.place.path().join(name);

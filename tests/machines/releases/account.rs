@@ -94,4 +94,12 @@ async fn settings_come_from_the_account_and_copies_go_there() {
     );
     server.sh(&restore).await;
     mira.sign_in("mira", super::PASSWORD).await;
+
+    // An older one that cannot be removed, since it is somebody else's, stays: this one is made all the same.
+    let old = "/tmp/kept/ec-deployer-20200101T000000Z.tar.gz";
+    let script =
+        format!("install -d -m 1777 /tmp/kept; echo old >{old}; ec-deployer backup /tmp/kept --keep 1 2>&1");
+    let said = server.sh(&script).await;
+    assert!(said.contains("older ones stay: ") && said.contains(old), "{said}");
+    assert_eq!(server.sh("ls /tmp/kept | wc -l").await, "2", "{said}");
 }
