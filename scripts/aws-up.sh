@@ -2,8 +2,8 @@
 # Sets the site up in an account of AWS, with the pipeline that releases each push, or brings what is there up to date.
 # It tells each step. Cut off and started again it goes on where it was: nothing is made twice. infra/README.md says
 # what is made.
-# shellcheck source=scripts/aws-lib.sh
-source "$(dirname "$0")/aws-lib.sh"
+# shellcheck source=scripts/aws-release.sh
+source "$(dirname "$0")/aws-release.sh"
 cd "$(dirname "$0")/.."
 
 usage="usage: ./scripts/aws-up.sh [options] [owner/name]
@@ -231,6 +231,7 @@ new_stack() {
 replace_server() {
     local server
     say "Replacing the server by one from $image: the site does not answer for some minutes"
+    await_deployments
     server=$(of_stack Outputs ServerId)
     [[ -z $server ]] || stop_server "$server"
     asked_parameters
@@ -251,6 +252,9 @@ old_stack() {
     say "Bringing the stack $stack up to date"
     asked_parameters
     set_parameter ServerState present
+    find_connection
+    # CloudFormation does not make again what somebody deleted; by another name it makes another one.
+    [[ -n $connection ]] || set_parameter ConnectionName "$stack-$(date -u +%y%m%d%H%M)"
     update_stack
     server=$(of_stack Outputs ServerId)
     if [[ $(machine_state "$server") == stopped ]]; then
@@ -282,91 +286,6 @@ make_stack() {
     if [[ -z $status ]]; then new_stack; else old_stack; fi
 }
 
-# A person signs in to GitHub and lets AWS read the repository: nobody else can.
-await_approval() {
-    local began=$SECONDS found told=
-    say "The connection to GitHub"
-    while true; do
-        found=$(aws codeconnections list-connections --output text \
-            --query "Connections[?ConnectionName=='$stack'].[ConnectionStatus] | [0]") ||
-            die "The connection cannot be looked at." "An older command line of AWS does not know it: install the newest."
-        [[ $found != AVAILABLE ]] || break
-        [[ $found != None ]] || die "The connection $stack is not there." "Has somebody deleted it? Delete the stack and make it anew."
-        if [[ -z $told ]]; then
-            tell "It waits for you. Open this link, choose $stack, then Update pending connection, and follow GitHub:"
-            tell "https://console.aws.amazon.com/codesuite/settings/connections?region=$region"
-        fi
-        told=1
-        ((SECONDS - began < 7200)) || die "Nobody approved the connection in two hours." "Start this again when you have."
-        sleep "$pause"
-    done
-    tell "approved"
-}
-
-# Runs the pipeline to its end, and tells each stage. One that runs already is waited for; the newest that failed, by a
-# connection that was not approved yet, say, is followed by another one.
-release() {
-    local id='' state='' found before=
-    say "The pipeline $stack: fetches, tests, builds and releases; about half an hour"
-    found=$(aws codepipeline list-pipeline-executions --pipeline-name "$stack" --output text \
-        --query 'pipelineExecutionSummaries[0].[pipelineExecutionId,status]')
-    read -r id state <<<"$found"
-    if [[ ${1:-} == anew || ! $state =~ ^(InProgress|Succeeded)$ ]]; then
-        [[ ${1:-} == anew ]] || tell "the last run: ${state/None/none}"
-        id=$(aws codepipeline start-pipeline-execution --name "$stack" --query pipelineExecutionId --output text)
-        tell "started"
-    fi
-    while true; do
-        state=$(aws codepipeline get-pipeline-execution --pipeline-name "$stack" --pipeline-execution-id "$id" \
-            --query pipelineExecution.status --output text)
-        [[ $state == InProgress ]] || break
-        found=$(aws codepipeline get-pipeline-state --name "$stack" --output text \
-            --query "stageStates[?latestExecution.status=='InProgress'].stageName | [0]")
-        if [[ $found != "$before" && $found != None ]]; then tell "$found"; fi
-        before=$found
-        sleep "$pause"
-    done
-    case $state in
-    Succeeded) tell "released" ;;
-    # A newer push has taken its place.
-    Superseded | Cancelled | Stopped | Stopping) die "The run of the pipeline ended: $state." "Start this again to wait for the next." ;;
-    *)
-        aws codepipeline list-action-executions --pipeline-name "$stack" --filter "pipelineExecutionId=$id" --output text \
-            --query "actionExecutionDetails[?status=='Failed'].[stageName, output.executionResult.externalExecutionSummary, output.executionResult.externalExecutionUrl]" >&2
-        die "The release failed." "What is said above names the stage, and where its log is. Start this again when it is cured."
-        ;;
-    esac
-}
-
-# The last revision that was released well, once more: where its deployment did not go to the server that is there now,
-# since one that was replaced has none, and where the stack has changed, since settings come with a release.
-deploy_again() {
-    local server last targets revision id state
-    server=$(of_stack Outputs ServerId)
-    last=$(aws deploy get-deployment-group --application-name "$stack" --deployment-group-name site --output text \
-        --query deploymentGroupInfo.lastSuccessfulDeployment.deploymentId)
-    if [[ $last == None ]]; then return; fi
-    targets=$(aws deploy list-deployment-targets --deployment-id "$last" --query targetIds --output text)
-    if [[ " ${targets//$'\t'/ } " != *" $server "* ]]; then
-        say "The release before on the new server"
-    elif [[ -n $changed ]]; then
-        say "The release before with the settings as they are now"
-    else
-        return 0
-    fi
-    revision=$(aws deploy get-deployment --deployment-id "$last" --query deploymentInfo.revision --output json)
-    id=$(aws deploy create-deployment --application-name "$stack" --deployment-group-name site \
-        --revision "$revision" --query deploymentId --output text)
-    while true; do
-        state=$(aws deploy get-deployment --deployment-id "$id" --query deploymentInfo.status --output text)
-        [[ $state =~ ^(Created|Queued|InProgress|Baking|Ready)$ ]] || break
-        sleep "$pause"
-    done
-    tell "$id: $state"
-    # Artifacts expire: what is not there any more is built again.
-    if [[ $state != Succeeded ]]; then release anew; fi
-}
-
 # Waits until the site itself says that it is well.
 await_site() {
     local url address began=$SECONDS asked
@@ -390,14 +309,14 @@ await_site() {
     done
 }
 
-changed='' # whether the stack that was there is another now
 say "Who you are to AWS"
 check_stack_name
 check_account
 make_stack
+fill_server
 await_approval
 release
-deploy_again
+bring_settings
 await_site
 cat <<END
 

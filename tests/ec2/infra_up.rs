@@ -68,7 +68,7 @@ fn cut_off_it_goes_on_where_it_was() {
     let computer = Computer::with_image();
     for (call, when) in [
         ("cloudformation create-stack", "after"),
-        ("codeconnections list-connections", "before"),
+        ("codeconnections get-connection", "before"),
         ("codepipeline start-pipeline-execution", "after"),
         ("codepipeline get-pipeline-execution", "before"),
         ("deploy get-deployment-group", "after"),
@@ -110,21 +110,57 @@ fn another_image_replaces_the_server_and_its_data_stay() {
     let before = computer.resources();
     computer.calls();
     let image = computer.register_image("newer");
-    let told = computer.up(&["--image", &image]).well();
-    told.has("Replacing the server").has("The release before on the new server");
+    // The newest release has failed, and fails again: the one before it is on the new server all the same.
+    computer.behave(|state| {
+        state["outcome"] = json!("Failed");
+        state["active"] = json!(2);
+        let newest = json!({"id": "e-3", "status": "Failed", "looks": 0});
+        state["executions"][&computer.stack].as_array_mut().unwrap().push(newest);
+    });
+    let told = computer.up(&["--image", &image]).ill();
+    told.has("Replacing the server").has("waits for the deployment d-active");
+    told.has("The release before on the new server").has("The release failed.");
     let after = computer.resources();
-    // moto does not make again what a condition took away; that it is asked for, the calls show.
-    assert_ne!(after.get("Server"), before.get("Server"));
     for same in ["DataVolume", "ServerGroup", "Backups", "MachineRole"] {
         assert_eq!(after[same], before[same], "{same}");
     }
     let all = computer.calls();
     let at = |call: &str| all.iter().position(|line| line.contains(call)).unwrap_or_else(|| panic!("{call}"));
-    assert!(at("ec2 stop-instances") < at("ParameterKey=ServerState,ParameterValue=absent"));
-    assert!(
-        at("ParameterKey=ServerState,ParameterValue=absent")
-            < at("ParameterKey=ServerState,ParameterValue=present")
-    );
+    let absent = at("ParameterKey=ServerState,ParameterValue=absent");
+    let present = at("ParameterKey=ServerState,ParameterValue=present");
+    assert!(at("deploy list-deployments") < at("ec2 stop-instances") && at("ec2 stop-instances") < absent);
+    assert!(absent < present && present < at("deploy create-deployment"));
+    assert!(at("deploy create-deployment") < at("codepipeline list-pipeline-executions"));
+    assert_eq!(calls(&all, "deploy create-deployment"), 1);
+
+    // Once more, and what the release before was made of is not there any more: it is built again.
+    computer.behave(|state| {
+        state["outcome"] = json!("Succeeded");
+        state["expired"] = json!(true);
+        state["executions"][&computer.stack][3]["status"] = json!("Succeeded");
+    });
+    computer.up(&["--image", &before_image(&computer)]).well().has("released");
+    assert_eq!(calls(&computer.calls(), "codepipeline start-pipeline-execution"), 1);
+}
+
+/// The golden image that a computer began with.
+fn before_image(computer: &Computer) -> String {
+    let query = ["--query", "Images[?Name=='golden'].ImageId | [0]"];
+    let found = computer.aws(&[&["ec2", "describe-images", "--owners", "self"], &query[..]].concat());
+    found.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_connection_that_was_deleted_is_made_by_another_name() {
+    let computer = Computer::with_image();
+    computer.up(&[]).well();
+    computer.behave(|state| state["connections"] = json!({}));
+    let told = computer.up(&[]).well();
+    let name = computer.of_stack("Parameters", "ConnectionName");
+    assert!(name.starts_with(&format!("{}-", computer.stack)) && name.len() <= 32, "{name}");
+    told.has(&format!("choose {name}, then")).has("approved");
+    computer.up(&[]).well().has_not("It waits for you");
+    assert_eq!(computer.of_stack("Parameters", "ConnectionName"), name);
 }
 
 #[test]
@@ -133,13 +169,19 @@ fn down_keeps_the_data_says_what_is_left_and_up_begins_with_them() {
     computer.up(&[]).well();
     let before = computer.resources();
     let told = computer.down(&[]).well();
+    // One of them the script took, before anything was deleted, and the other CloudFormation.
     let mine = format!("Name=volume-id,Values={}", before["DataVolume"]);
     let found = computer.aws(&["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &mine]);
-    let snapshot = found["Snapshots"][0]["SnapshotId"].as_str().unwrap().to_owned();
-    told.has(&format!("the data, snapshot {snapshot}"))
-        .has(&format!("delete-snapshot --snapshot-id {snapshot}"));
+    let snapshots: Vec<_> = found["Snapshots"].as_array().unwrap().iter().collect();
+    assert_eq!(snapshots.len(), 2);
+    for snapshot in &snapshots {
+        let id = snapshot["SnapshotId"].as_str().unwrap();
+        told.has(&format!("the data, snapshot {id}")).has(&format!("delete-snapshot --snapshot-id {id}"));
+    }
     told.has(&format!("the backups, bucket {}", before["Backups"])).has("the golden image ami-");
 
+    let newest = snapshots.iter().max_by_key(|each| each["StartTime"].as_str()).unwrap();
+    let snapshot = newest["SnapshotId"].as_str().unwrap();
     let told = computer.up(&[]).well();
     told.has(&format!("restores {snapshot}")).has("keeps the backups in");
     assert_eq!(computer.of_stack("Parameters", "DataSnapshot"), snapshot);
