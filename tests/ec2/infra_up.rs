@@ -28,6 +28,7 @@ fn one_command_sets_the_site_up_and_a_second_changes_nothing() {
     // It waited for somebody to approve the connection, and said where.
     told.has("https://console.aws.amazon.com/codesuite/settings/connections").has("approved");
     told.has("released").has("sudo ec-deployer user add NAME --admin");
+    told.has("session-manager-working-with-install-plugin.html");
     told.has(&format!("has to be {}", computer.of_stack("Outputs", "SiteAddress")));
     let first = computer.calls();
     assert_eq!(calls(&first, "cloudformation create-stack"), 1);
@@ -38,8 +39,9 @@ fn one_command_sets_the_site_up_and_a_second_changes_nothing() {
     );
     let made = computer.resources();
 
+    computer.program("session-manager-plugin", "#!/bin/sh\n");
     let told = computer.up(&[]).well();
-    told.has_not("It waits for you").has("answers at");
+    told.has_not("It waits for you").has("answers at").has_not("install-plugin");
     assert_eq!(computer.resources(), made);
     let second = computer.calls();
     assert_eq!(calls(&second, "cloudformation create-stack"), 0);
@@ -141,6 +143,8 @@ fn another_image_replaces_the_server_and_its_data_stay() {
     });
     computer.up(&["--image", &before_image(&computer)]).well().has("released");
     assert_eq!(calls(&computer.calls(), "codepipeline start-pipeline-execution"), 1);
+    computer.up(&["--image", "ami-0123456789abcdef0"]).ill().has("is not to be had").has("--image newest");
+    assert_eq!(calls(&computer.calls(), "ec2 stop-instances"), 0);
 }
 
 /// The golden image that a computer began with.
@@ -148,6 +152,63 @@ fn before_image(computer: &Computer) -> String {
     let query = ["--query", "Images[?Name=='golden'].ImageId | [0]"];
     let found = computer.aws(&[&["ec2", "describe-images", "--owners", "self"], &query[..]].concat());
     found.as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_bake_that_was_cut_off_is_not_repeated() {
+    let computer = Computer::with_image();
+    let program = computer.program("ec-deployer", BAKES);
+    computer.up(&[]).well();
+    for (call, when) in [("ec2 stop-instances", "before"), ("cloudformation update-stack", "after")] {
+        computer.cut(call, when);
+        computer.up(&["--image", "bake", "--program", &program]).ill();
+        assert_eq!(computer.state()["cut"], json!(null), "{call} was reached");
+    }
+    assert_eq!(computer.of_stack("Parameters", "ServerState"), "absent");
+    computer
+        .up(&["--image", "bake", "--program", &program])
+        .well()
+        .has("The release before on the new server");
+    assert_eq!(fs::read_to_string(computer.path("bakes")).unwrap(), "bake\n");
+    // Another one is made once it serves.
+    computer.cut("ec2 stop-instances", "before");
+    computer.up(&["--image", "bake", "--program", &program]).ill();
+    assert_eq!(fs::read_to_string(computer.path("bakes")).unwrap(), "bake\nbake\n");
+}
+
+#[test]
+fn each_parameter_can_be_set() {
+    let computer = Computer::with_image();
+    for (pair, said) in [
+        ("Size=1", "has no parameter Size"),
+        ("ServerType", "wants NAME=VALUE"),
+        ("GoldenImage=ami-1", "by --image"),
+        ("Zone=a", "by --subnet"),
+    ] {
+        computer.up(&["--set", pair]).ill().has(said);
+    }
+    computer.up(&["--set", "ServerType=t3.micro", "--set", "DataGib=30"]).well();
+    assert_eq!(computer.of_stack("Parameters", "ServerType"), "t3.micro");
+    let server = computer.resources()["Server"].clone();
+
+    let told = computer.up(&["--set", "DataGib=40"]).well();
+    told.has_not("Replacing the server").has("with the settings as they are now");
+    assert_eq!(computer.of_stack("Parameters", "DataGib"), "40");
+
+    // What CloudFormation makes another server for: first it is refused, and then it is not.
+    computer.behave(|state| state["refused"] = json!(true));
+    let told = computer.up(&["--set", "ServerDiskGib=24"]).ill();
+    told.has("CloudFormation refuses the update").has(&format!("starting {server}"));
+    computer.behave(|state| state["refused"] = json!(false));
+    let told = computer.up(&["--set", "ServerDiskGib=24"]).well();
+    told.has("Replacing the server").has("The release before on the new server");
+    assert_eq!(computer.of_stack("Parameters", "ServerDiskGib"), "24");
+
+    // The volume stays where it is.
+    let zone = computer.of_stack("Parameters", "Zone");
+    let query = ["--query", &format!("Subnets[?AvailabilityZone!='{zone}'].SubnetId | [0]")];
+    let elsewhere = computer.aws(&[&["ec2", "describe-subnets"], &query[..]].concat());
+    computer.up(&["--subnet", elsewhere.as_str().unwrap()]).ill().has(&zone).has("./scripts/aws-down.sh");
 }
 
 #[test]
@@ -161,6 +222,19 @@ fn a_connection_that_was_deleted_is_made_by_another_name() {
     told.has(&format!("choose {name}, then")).has("approved");
     computer.up(&[]).well().has_not("It waits for you");
     assert_eq!(computer.of_stack("Parameters", "ConnectionName"), name);
+}
+
+#[test]
+fn what_a_first_try_that_failed_leaves_is_not_taken_for_data() {
+    let computer = Computer::with_image();
+    computer.behave(|state| state["failing"] = json!(true));
+    computer.up(&[]).ill().has("The stack was not made.");
+    let tagged = format!("Name=tag:ec-deployer:data,Values={}", computer.stack);
+    let snapshots = ["ec2", "describe-snapshots", "--owner-ids", "self", "--filters", &tagged];
+    assert_eq!(computer.count(&snapshots, "Snapshots"), 1);
+    let told = computer.up(&[]).well();
+    told.has("which has no data").has("none is left of a former stack");
+    assert_eq!(computer.count(&snapshots, "Snapshots"), 0);
 }
 
 #[test]
@@ -183,7 +257,7 @@ fn down_keeps_the_data_says_what_is_left_and_up_begins_with_them() {
     let newest = snapshots.iter().max_by_key(|each| each["StartTime"].as_str()).unwrap();
     let snapshot = newest["SnapshotId"].as_str().unwrap();
     let told = computer.up(&[]).well();
-    told.has(&format!("restores {snapshot}")).has("keeps the backups in");
+    told.has(&format!("restores {snapshot}")).has("the data as they were at 20").has("keeps the backups in");
     assert_eq!(computer.of_stack("Parameters", "DataSnapshot"), snapshot);
     assert!(!computer.resources().contains_key("Backups"), "there is one already");
 
