@@ -16,6 +16,11 @@ id=$("$EC_TEST_REAL_AWS" ec2 register-image --name baked --root-device-name /dev
   --tags Key=ManagedBy,Value=ec-deployer Key=ec-deployer:state,Value=good
 "#;
 
+/// The ARN of a report group of the stack's builds, of those that CodeBuild makes.
+fn reports(computer: &Computer, name: &str) -> String {
+    format!("arn:aws:codebuild:{}:123456789012:report-group/{}-{name}", computer.region, computer.stack)
+}
+
 /// How many calls there were that begin so.
 fn calls(all: &[String], call: &str) -> usize {
     all.iter().filter(|line| line.starts_with(call)).count()
@@ -242,6 +247,8 @@ fn down_keeps_the_data_says_what_is_left_and_up_begins_with_them() {
     let computer = Computer::with_image();
     computer.up(&[]).well();
     let before = computer.resources();
+    computer
+        .behave(|state| state["reports"] = json!([reports(&computer, "tests"), reports(&computer, "other")]));
     let told = computer.down(&[]).well();
     // One of them the script took, before anything was deleted, and the other CloudFormation.
     let mine = format!("Name=volume-id,Values={}", before["DataVolume"]);
@@ -253,6 +260,8 @@ fn down_keeps_the_data_says_what_is_left_and_up_begins_with_them() {
         told.has(&format!("the data, snapshot {id}")).has(&format!("delete-snapshot --snapshot-id {id}"));
     }
     told.has(&format!("the backups, bucket {}", before["Backups"])).has("the golden image ami-");
+    let (tests, other) = (reports(&computer, "tests"), reports(&computer, "other"));
+    told.has(&format!("delete-report-group --delete-reports --arn {tests}")).has_not(&other);
 
     let newest = snapshots.iter().max_by_key(|each| each["StartTime"].as_str()).unwrap();
     let snapshot = newest["SnapshotId"].as_str().unwrap();
@@ -287,6 +296,30 @@ fn down_leaves_no_machine_of_a_project_behind_unsaid() {
     // What a machine that is left still holds stays with it.
     computer.behave(|state| state["held"] = json!(["MachineGroup"]));
     let told = computer.down(&["--leave-machines"]).well();
-    told.has("leaving to the machines: MachineGroup")
-        .has(&format!("terminate-instances --instance-ids {machine}"));
+    told.has("leaving MachineGroup").has(&format!("terminate-instances --instance-ids {machine}"));
+    told.has("aws ec2 delete-security-group --group-id sg-");
+}
+
+#[test]
+fn down_says_what_it_cannot_do_and_what_is_lost() {
+    let computer = Computer::with_image();
+    computer.up(&[]).well();
+    let made = computer.resources();
+    // A snapshot that comes to nothing keeps everything.
+    computer.behave(|state| state["snapshot"] = json!("error"));
+    computer.down(&[]).ill().has("is of no use: error");
+    computer.behave(|state| state["snapshot"] = json!(null));
+
+    // What may not be deleted is said, and not tried for ever.
+    let object = ["--bucket", &made["Artifacts"], "--key", "kept"];
+    computer.aws(&[&["s3api", "put-object"], &object[..]].concat());
+    computer.behave(|state| state["locked"] = json!(true));
+    computer.down(&[]).ill().has("could be deleted: kept AccessDenied");
+    computer.behave(|state| state["locked"] = json!(false));
+
+    // Somebody has deleted the volume. What there is of it is the snapshot that was just made.
+    computer.aws(&["ec2", "delete-volume", "--volume-id", &made["DataVolume"]]);
+    computer.behave(|state| state["held"] = json!(["DataVolume"]));
+    let told = computer.down(&[]).well();
+    told.has("the volume is not there; the newest snapshot of the data is snap-").has("leaving DataVolume");
 }
