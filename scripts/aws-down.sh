@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 usage="usage: ./scripts/aws-down.sh [options]
 
   --stack NAME       the name of what aws-up.sh made (ec-deployer)
-  --leave-machines   go on although machines of projects still run, which cost
+  --leave-machines   go on although machines of projects still run, which cost. Their security group stays with them;
+                     their role goes, and Systems Manager, with its shell, does not reach them any more
   --delete-data      delete the data too: every snapshot of the volume, the backups, the settings
   --yes              do not ask before the data are deleted"
 
@@ -62,15 +63,18 @@ confirm() {
 
 # The volume with the data: the stack's, or that of the newest stack of this name that was deleted.
 find_volume() {
-    local id=$stack found
+    local id=$stack
     if [[ -z $status ]]; then
-        id=$(aws cloudformation list-stacks --stack-status-filter DELETE_COMPLETE --output text \
+        id=$(words cloudformation list-stacks --stack-status-filter DELETE_COMPLETE \
             --query "sort_by(StackSummaries[?StackName=='$stack'], &DeletionTime)[-1].StackId")
-        [[ $id != None ]] || return 0
+        [[ -n $id ]] || return 0
     fi
-    found=$(aws cloudformation list-stack-resources --stack-name "$id" --output text \
-        --query "StackResourceSummaries[?LogicalResourceId=='DataVolume'].PhysicalResourceId | [0]")
-    [[ $found == None ]] || volume=$found
+    volume=$(resource DataVolume "$id")
+}
+
+# The volume's id, where there still is such a volume.
+there_is() {
+    aws ec2 describe-volumes --filters "Name=volume-id,Values=$1" --query 'Volumes[].VolumeId' --output text
 }
 
 # The snapshots of the data: those of the volume, and those that this script took of former ones.
@@ -88,25 +92,33 @@ snapshots() {
 # A snapshot of the volume, complete before anything is deleted. One of the same volume, of a run that was cut off,
 # goes when it is there.
 keep_data() {
-    local there former id
-    there=$(aws ec2 describe-volumes --filters "Name=volume-id,Values=$volume" --query 'Volumes[].VolumeId' --output text)
-    # Gone with a run that was cut off, which had its snapshot then.
-    [[ -n $there ]] || return 0
+    local there former id time
     say "Keeping the data of $volume"
+    there=$(there_is "$volume")
+    # A run that was cut off had its snapshot before; where the volume was lost this says of when the data are.
+    if [[ -z $there ]]; then
+        former=$(newest_snapshot)
+        read -r id time _ <<<"$former"
+        if [[ -n $id ]]; then
+            tell "the volume is not there; the newest snapshot of the data is $id, of $time"
+        else
+            tell "the volume is not there, and neither is a snapshot of it"
+        fi
+        tell "backups may be newer: docs/operate.md, under Another server, says how to begin with one"
+        return
+    fi
     former=$(aws ec2 describe-snapshots --owner-ids self --output text --query 'Snapshots[].SnapshotId' \
         --filters "Name=volume-id,Values=$volume" "Name=tag:ec-deployer:data,Values=$stack")
     id=$(aws ec2 create-snapshot --volume-id "$volume" --description "Data of the site $stack" --query SnapshotId --output text \
         --tag-specifications "ResourceType=snapshot,Tags=[{Key=Name,Value=$stack-data},{Key=ec-deployer:data,Value=$stack}]")
     tell "$id; it takes some minutes"
-    until [[ $(aws ec2 describe-snapshots --snapshot-ids "$id" --query 'Snapshots[0].State' --output text) == completed ]]; do
-        sleep "$pause"
-    done
+    await_snapshot "$id"
     for id in $former; do aws ec2 delete-snapshot --snapshot-id "$id"; done
 }
 
 # Deletes every version of everything in a bucket.
 empty_bucket() {
-    local kind batch some=1
+    local kind batch failed some=1
     batch=$(mktemp)
     while [[ -n $some ]]; do
         some=
@@ -115,7 +127,9 @@ empty_bucket() {
                 --query "{Objects: ${kind}[].{Key: Key, VersionId: VersionId}, Quiet: \`true\`}" >"$batch"
             grep -q VersionId "$batch" || continue
             some=1
-            aws s3api delete-objects --bucket "$1" --delete "file://$batch" >/dev/null
+            failed=$(words s3api delete-objects --bucket "$1" --delete "file://$batch" --query 'Errors[0].[Key, Code, Message]')
+            [[ -z $failed ]] || die "Not all of the bucket $1 could be deleted: $failed" \
+                "Cure that and start this again."
         done
     done
     rm -f "$batch"
@@ -129,20 +143,32 @@ empty_artifacts() {
     fi
 }
 
-# Deletes the stack. What machines that are left still hold of it stays with them; what a last build wrote meanwhile is
-# deleted once more.
+# What CloudFormation could not delete and may forget: what machines that are left still hold, and a volume that is lost.
+held() {
+    local failed name there
+    failed=$(aws cloudformation list-stack-resources --stack-name "$stack" --output text \
+        --query "StackResourceSummaries[?ResourceStatus=='DELETE_FAILED'].LogicalResourceId")
+    for name in $failed; do
+        case $name in
+        Machine*) [[ -z $leave_machines ]] || printf '%s ' "$name" ;;
+        DataVolume)
+            there=$(there_is "$volume")
+            [[ -n $there ]] || printf '%s ' "$name"
+            ;;
+        esac
+    done
+}
+
+# Deletes the stack, and what a last build wrote meanwhile once more.
 delete_stack() {
     local try held
     say "Deleting the stack $stack"
     for try in 1 2 3; do
         empty_artifacts
         held=
-        if [[ $status == DELETE_FAILED && -n $leave_machines ]]; then
-            held=$(aws cloudformation list-stack-resources --stack-name "$stack" --output text --query \
-                "StackResourceSummaries[?ResourceStatus=='DELETE_FAILED' && starts_with(LogicalResourceId, 'Machine')].LogicalResourceId")
-        fi
+        if [[ $status == DELETE_FAILED ]]; then held=$(held); fi
         if [[ -n $held ]]; then
-            tell "leaving to the machines: $held"
+            tell "leaving $held"
             # shellcheck disable=SC2086 # names, a word each
             aws cloudformation delete-stack --stack-name "$stack" --retain-resources $held
         else
@@ -204,6 +230,11 @@ tell_rest() {
     while read -r id rest; do
         [[ -z $id ]] || left "the machine of a project $id, ${rest//$'\t'/ }" "aws ec2 terminate-instances --instance-ids $id"
     done <<<"$found"
+    found=$(aws ec2 describe-security-groups --filters "Name=tag:Name,Values=$stack-machine" \
+        --query 'SecurityGroups[].GroupId' --output text)
+    for id in $found; do
+        left "the security group $id of machines that were left" "aws ec2 delete-security-group --group-id $id, when they are gone"
+    done
     found=$(made describe-addresses 'Addresses[].AllocationId')
     for id in $found; do left "the Elastic IP of a project $id" "aws ec2 release-address --allocation-id $id"; done
     found=$(made describe-volumes "Volumes[?State=='available'].VolumeId")
@@ -213,6 +244,12 @@ tell_rest() {
         [[ -z $id ]] || left "the golden image $id, with its snapshot $rest" \
             "aws ec2 deregister-image --image-id $id && aws ec2 delete-snapshot --snapshot-id $rest"
     done <<<"$found"
+    # CodeBuild made it, and names it after its project.
+    found=$(aws codebuild list-report-groups --output text \
+        --query "reportGroups[?ends_with(@, ':report-group/$stack-tests')]")
+    for id in $found; do
+        left "the reports of tests $id" "aws codebuild delete-report-group --delete-reports --arn $id"
+    done
     [[ -n $some ]] || tell "nothing"
     tell "At GitHub, under Settings, Applications, is AWS's right to read the repository."
 }
@@ -227,14 +264,15 @@ find_volume
 if [[ -n $status ]]; then check_machines; fi
 confirm
 if [[ -n $status ]]; then
-    server=$(aws cloudformation list-stack-resources --stack-name "$stack" --output text \
-        --query "StackResourceSummaries[?LogicalResourceId=='Server' && ResourceStatus!='DELETE_COMPLETE'].PhysicalResourceId | [0]")
-    if [[ $server != None ]]; then
+    blank=$(blank_volume)
+    server=$(resource Server)
+    if [[ -n $server ]]; then
         say "Stopping the server"
         stop_server "$server"
     fi
-    if [[ -n $volume && -z $delete_data ]]; then keep_data; fi
+    if [[ -n $volume && -z $blank && -z $delete_data ]]; then keep_data; fi
     delete_stack
+    [[ -z $blank ]] || delete_snapshots "$blank"
 fi
 if [[ -n $delete_data ]]; then delete_data; fi
 tell_rest

@@ -4,6 +4,12 @@
 # shellcheck disable=SC2034 # the scripts that follow use what is set here
 
 set -euo pipefail
+# The bash of macOS is older, and knows neither what follows nor an empty list.
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
+    printf '%s: This is bash %s, and 4.4 or newer is needed.\n' "${0##*/}" "$BASH_VERSION" >&2
+    printf '  Install one, on macOS by: brew install bash\n' >&2
+    exit 1
+fi
 # What fails within $(…) is a failure too.
 shopt -s inherit_errexit
 
@@ -57,6 +63,16 @@ check_stack_name() {
         "Two to twenty of a-z, 0-9 and -, a letter first, and neither aws nor ssm at the beginning."
 }
 
+# The words of an answer, ids and dates and numbers; nothing where there is none. As text each page of a long answer is
+# asked on its own, and all of them together only as JSON.
+words() {
+    local answer found
+    answer=$(aws "$@" --output json)
+    [[ $answer != null ]] || return 0
+    read -ra found <<<"${answer//[]\"[,$'\n']/}"
+    printf '%s' "${found[*]}"
+}
+
 # The status of a stack, by its name or id; nothing where there is none.
 stack_status() {
     local answer
@@ -75,6 +91,12 @@ of_stack() {
     [[ $answer == None ]] || printf '%s' "$answer"
 }
 
+# The id of a resource, by its name in the template, of the stack or of another one by its id: `resource DataVolume`.
+resource() {
+    words cloudformation list-stack-resources --stack-name "${2:-$stack}" \
+        --query "StackResourceSummaries[?LogicalResourceId=='$1'].PhysicalResourceId | [0]"
+}
+
 # Waits until CloudFormation does nothing to the stack any more, telling each status: sets status, to nothing where
 # there is no stack.
 settle() {
@@ -90,9 +112,14 @@ settle() {
 
 # What CloudFormation could not do, and why: the newest reasons last.
 tell_failures() {
-    aws cloudformation describe-stack-events --stack-name "$stack" --output text \
-        --query "reverse(StackEvents[?contains(ResourceStatus, 'FAILED')].[LogicalResourceId, ResourceStatusReason] | [:12])" |
-        while IFS=$'\t' read -r name reason; do tell "$name: $reason"; done >&2
+    local found lines at name reason
+    found=$(aws cloudformation describe-stack-events --stack-name "$stack" --output text \
+        --query "StackEvents[?contains(ResourceStatus, 'FAILED')].[LogicalResourceId, ResourceStatusReason]")
+    mapfile -t lines < <(grep . <<<"$found" | head -n 12)
+    for ((at = ${#lines[@]} - 1; at >= 0; at--)); do
+        IFS=$'\t' read -r name reason <<<"${lines[at]}"
+        tell "$name: $reason" >&2
+    done
 }
 
 # The state of a machine; nothing where it is no more.
@@ -122,4 +149,44 @@ has_bucket() {
     [[ $answer == *404* || $answer == *'Not Found'* ]] || die "The bucket $1 is not this account's, or may not be looked at." \
         "Choose another name for the stack by --stack. AWS says: ${answer//$'\n'/ }"
     return 1
+}
+
+# The newest snapshot of the data of stacks of this name: its id, the time whose data it has, and its gibibytes.
+newest_snapshot() {
+    words ec2 describe-snapshots --owner-ids self \
+        --filters "Name=tag:ec-deployer:data,Values=$stack" Name=status,Values=pending,completed \
+        --query 'sort_by(Snapshots, &StartTime)[-1].[SnapshotId, StartTime, VolumeSize]'
+}
+
+# Waits until a snapshot is complete.
+await_snapshot() {
+    local state
+    while true; do
+        state=$(aws ec2 describe-snapshots --snapshot-ids "$1" --query 'Snapshots[0].State' --output text)
+        case $state in
+        completed) return ;;
+        pending) sleep "$pause" ;;
+        *) die "The snapshot $1 is of no use: $state." "Delete it, aws ec2 delete-snapshot --snapshot-id $1, and start this again." ;;
+        esac
+    done
+}
+
+# The data volume of a stack that was never complete and was to begin with no data. CloudFormation takes a snapshot of
+# it as of any other, and a next stack would begin with that one.
+blank_volume() {
+    local from
+    [[ $status =~ ^(CREATE_FAILED|ROLLBACK_COMPLETE|ROLLBACK_FAILED)$ ]] || return 0
+    from=$(of_stack Parameters DataSnapshot)
+    [[ -n $from ]] || resource DataVolume
+}
+
+# Deletes every snapshot of a volume.
+delete_snapshots() {
+    local found id
+    found=$(aws ec2 describe-snapshots --owner-ids self --filters "Name=volume-id,Values=$1" \
+        --query 'Snapshots[].SnapshotId' --output text)
+    for id in $found; do
+        tell "deleting the snapshot $id, which has no data"
+        aws ec2 delete-snapshot --snapshot-id "$id"
+    done
 }

@@ -2,8 +2,8 @@
 # Sets the site up in an account of AWS, with the pipeline that releases each push, or brings what is there up to date.
 # It tells each step. Cut off and started again it goes on where it was: nothing is made twice. infra/README.md says
 # what is made.
-# shellcheck source=scripts/aws-lib.sh
-source "$(dirname "$0")/aws-lib.sh"
+# shellcheck source=scripts/aws-release.sh
+source "$(dirname "$0")/aws-release.sh"
 cd "$(dirname "$0")/.."
 
 usage="usage: ./scripts/aws-up.sh [options] [owner/name]
@@ -15,30 +15,57 @@ usage="usage: ./scripts/aws-up.sh [options] [owner/name]
   --email ADDRESS    whom Let's Encrypt tells when something is wrong with the certificate
   --image IMAGE      what the server boots from: an id, newest (of the good golden images), or bake, for a new one.
                      Where it is another one than now the server is replaced; its data and its address stay
-  --subnet ID        the server's subnet; by default one of the default VPC
+  --subnet ID        the server's subnet; by default one of the default VPC. Another one of the same zone replaces the
+                     server too
   --snapshot ID      what the data of a new stack are made of: a snapshot, or none; by default the newest that
                      aws-down.sh left
+  --set NAME=VALUE   another parameter of infra/site.yml, ServerType, ServerDiskGib or DataGib, say; may be repeated
   --program FILE     a built ec-deployer, to bake by; by default it is built here
 
 Region and credentials are those of AWS's command line. EC_PAUSE is how many seconds are between two looks (10)."
 
-repository='' branch='' domain='' email='' image='' subnet='' snapshot='' program=''
+# What is asked for: values by the names of the template's parameters. The last one counts.
+declare -A asked=()
+image='' snapshot='' program=''
+
+# The names of the template's parameters.
+known=$(sed -n '/^Parameters:$/,/^Conditions:$/s/^  \([A-Za-z]*\):$/\1/p' infra/site.yml)
+known=${known//$'\n'/ }
+
+# Takes NAME=VALUE for one of them.
+ask() {
+    local name=${1%%=*}
+    [[ $1 == *=* ]] || die "--set wants NAME=VALUE, not $1." "Say: --set ServerType=t3.medium"
+    [[ " $known " == *" $name "* ]] || die "infra/site.yml has no parameter $name." "It has $known."
+    case $name in
+    GoldenImage) die "What the server boots from is chosen by --image." ;;
+    DataSnapshot) die "What the data of a new stack are made of is chosen by --snapshot." ;;
+    Vpc | Zone) die "$name is that of the subnet, which is chosen by --subnet." ;;
+    ServerState) die "Whether there is a server is not to be chosen." "Stop it, or take the stack down: ./scripts/aws-down.sh" ;;
+    esac
+    asked[$name]=${1#*=}
+}
+
 while (($# > 0)); do
     case $1 in
     --stack) stack=$(value "$@") ;;
-    --branch) branch=$(value "$@") ;;
-    --domain) domain=$(value "$@") ;;
-    --email) email=$(value "$@") ;;
+    --branch) asked[Branch]=$(value "$@") ;;
+    --domain) asked[Domain]=$(value "$@") ;;
+    --email) asked[Email]=$(value "$@") ;;
     --image) image=$(value "$@") ;;
-    --subnet) subnet=$(value "$@") ;;
+    --subnet) asked[Subnet]=$(value "$@") ;;
     --snapshot) snapshot=$(value "$@") ;;
+    --set)
+        pair=$(value "$@")
+        ask "$pair"
+        ;;
     --program) program=$(value "$@") ;;
     -h | --help)
         echo "$usage"
         exit
         ;;
     -*) die "There is no option $1." "./scripts/aws-up.sh --help lists them." ;;
-    *) repository=$1 ;;
+    *) asked[Repository]=$1 ;;
     esac
     # What has a value takes two places.
     if [[ $1 == -* ]]; then shift; fi
@@ -57,7 +84,8 @@ origin_repository() {
 # A subnet with a way to the internet, of a zone that has the server's type: sets vpc, subnet, zone and subnets, which
 # are the machines' too.
 find_network() {
-    local type=t3.small zones rows filter
+    local type=${asked[ServerType]:-t3.small} zones rows filter
+    subnet=${asked[Subnet]:-}
     if [[ -n $subnet ]]; then filter=Name=subnet-id,Values=$subnet; else filter=Name=default-for-az,Values=true; fi
     zones=$(aws ec2 describe-instance-type-offerings --location-type availability-zone \
         --filters "Name=instance-type,Values=$type" --query 'InstanceTypeOfferings[].Location' --output text)
@@ -75,12 +103,11 @@ find_network() {
     tell "$subnet in $zone"
 }
 
+# The newest good golden image: its id, and when it was made.
 newest_image() {
-    local found
-    found=$(aws ec2 describe-images --owners self --output text \
+    words ec2 describe-images --owners self \
         --filters Name=tag:ManagedBy,Values=ec-deployer Name=tag:ec-deployer:state,Values=good Name=state,Values=available \
-        --query 'sort_by(Images, &CreationDate)[-1].ImageId')
-    [[ $found == None ]] || printf '%s' "$found"
+        --query 'sort_by(Images, &CreationDate)[-1].[ImageId, CreationDate]'
 }
 
 # Bakes a golden image with the program's own bake. What an interrupted one left it ends itself, by its state.
@@ -96,7 +123,18 @@ bake() {
         "$program" bake || die "The golden image was not baked." "Its log above says why. Start this again when that is cured."
 }
 
-# Chooses what the server boots from: sets image.
+# A good image of the last hour that is newer than the server's own, $1: sets image. A run that was cut off has left it.
+find_baked() {
+    local since own='' id made
+    TZ=UTC0 printf -v since '%(%FT%T)T' "$(($(date +%s) - 3600))"
+    [[ -z $1 ]] || own=$(words ec2 describe-images --filters "Name=image-id,Values=$1" --query 'Images[0].CreationDate')
+    if [[ $own > $since ]]; then since=$own; fi
+    made=$(newest_image)
+    read -r id made <<<"$made"
+    if [[ $made > $since ]]; then image=$id; else image=; fi
+}
+
+# Chooses what the server boots from, which is $1 now: sets image.
 find_image() {
     case $image in
     ami-*) ;;
@@ -109,51 +147,74 @@ find_image() {
         fi
         ;;
     bake)
-        bake
-        image=$(newest_image)
+        find_baked "$1"
+        if [[ -n $image ]]; then
+            tell "one was baked within the last hour"
+        else
+            bake
+            image=$(newest_image)
+        fi
         ;;
     *) die "--image wants an image's id, newest or bake, not $image." ;;
     esac
+    read -r image _ <<<"$image"
     [[ -n $image ]] || die "There is no golden image in $region, although one was baked." \
         "Look for images with the tags ManagedBy=ec-deployer and ec-deployer:state=good."
     tell "$image"
 }
 
+# CloudFormation finds out that an image is not there when the server that it replaces is gone.
+check_image() {
+    local state
+    state=$(words ec2 describe-images --filters "Name=image-id,Values=$image" --query 'Images[0].State')
+    [[ $state == available ]] || die "The image $image is not to be had in $region: ${state:-there is none}." \
+        "Take another one: --image newest, or --image bake"
+}
+
 # The newest snapshot that aws-down.sh left of a stack of this name: sets snapshot and gib.
 find_snapshot() {
-    local found
+    local found time
     if [[ $snapshot == none ]]; then
         snapshot=
         tell "begins with no data"
         return
     fi
     if [[ -z $snapshot ]]; then
-        found=$(aws ec2 describe-snapshots --owner-ids self --filters "Name=tag:ec-deployer:data,Values=$stack" \
-            --query 'sort_by(Snapshots, &StartTime)[-1].SnapshotId' --output text)
-        if [[ $found == None ]]; then
+        found=$(newest_snapshot)
+        if [[ -z $found ]]; then
             tell "none is left of a former stack: begins with no data"
             return
         fi
-        snapshot=$found
+        read -r snapshot _ <<<"$found"
     fi
-    aws ec2 wait snapshot-completed --snapshot-ids "$snapshot"
-    gib=$(aws ec2 describe-snapshots --snapshot-ids "$snapshot" --query 'Snapshots[0].VolumeSize' --output text)
-    tell "restores $snapshot, of $gib GiB"
+    await_snapshot "$snapshot"
+    found=$(words ec2 describe-snapshots --snapshot-ids "$snapshot" --query 'Snapshots[0].[StartTime, VolumeSize]')
+    read -r time gib <<<"$found"
+    tell "restores $snapshot, of $gib GiB: the data as they were at $time"
+    tell "where a backup is newer than that, begin with --snapshot none, and restore it"
 }
 
-# A parameter that gets a value: `set_parameter Vpc vpc-…`.
-set_parameter() {
-    parameters+=("ParameterKey=$1,ParameterValue=${2//,/\\,}")
-    named+=" $1 "
-}
-
-# The parameters of the stack that is there keep their values, but for those that were set.
-keep_others() {
+# The parameters of what is done next: values that are given here, by their names, and over them what is asked for.
+choose() {
+    local -A values=()
     local name
-    for name in $(aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].Parameters[].ParameterKey' --output text); do
+    while (($# > 0)); do
+        values[$1]=$2
+        shift 2
+    done
+    for name in "${!asked[@]}"; do values[$name]=${asked[$name]}; done
+    parameters=()
+    for name in "${!values[@]}"; do parameters+=("ParameterKey=$name,ParameterValue=${values[$name]//,/\\,}"); done
+}
+
+# The parameters of the stack that is there keep their values, but for those that were chosen.
+keep_others() {
+    local name names
+    names=$(aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].Parameters[].ParameterKey' --output text)
+    for name in $names; do
         # One that the template does not have any more goes.
-        grep -q "^  $name:\$" infra/site.yml || continue
-        if [[ $named != *" $name "* ]]; then parameters+=("ParameterKey=$name,UsePreviousValue=true"); fi
+        [[ " $known " == *" $name "* && " ${parameters[*]}" != *" ParameterKey=$name,"* ]] || continue
+        parameters+=("ParameterKey=$name,UsePreviousValue=true")
     done
 }
 
@@ -176,53 +237,40 @@ update_stack() {
         settle
         [[ $status == UPDATE_COMPLETE ]] || {
             tell_failures
+            start_server
             die "The stack was not brought up to date; it is as it was before." "Cure what is said above and start this again."
         }
         changed=1
     elif [[ $answer == *'No updates are to be performed'* ]]; then
         tell "nothing is to be changed"
     else
+        start_server
         die "CloudFormation refuses the update: ${answer//$'\n'/ }"
     fi
 }
 
-# What is asked for by the options, for a stack of any age.
-asked_parameters() {
-    parameters=() named=
-    [[ -z $repository ]] || set_parameter Repository "$repository"
-    [[ -z $branch ]] || set_parameter Branch "$branch"
-    [[ -z $domain ]] || set_parameter Domain "$domain"
-    [[ -z $email ]] || set_parameter Email "$email"
-}
-
 new_stack() {
-    local vpc='' zone='' subnets='' gib=0 bucket
-    [[ -n $repository ]] || repository=$(origin_repository)
-    [[ $repository == */* ]] || die "Which repository on GitHub is the site to be released from?" \
+    local vpc='' subnet='' zone='' subnets='' gib='' bucket found
+    [[ -n ${asked[Repository]:-} ]] || asked[Repository]=$(origin_repository)
+    [[ ${asked[Repository]} == */* ]] || die "Which repository on GitHub is the site to be released from?" \
         "Give it: ./scripts/aws-up.sh owner/name"
-    tell "releases $repository"
+    tell "releases ${asked[Repository]}"
     say "Looking for a network"
     find_network
     say "Looking for a golden image"
     bake_subnets=$subnets
-    find_image
+    find_image ''
+    check_image
     say "Looking for data of a former stack"
     find_snapshot
-    asked_parameters
-    set_parameter GoldenImage "$image"
-    set_parameter Vpc "$vpc"
-    set_parameter Subnet "$subnet"
-    set_parameter Zone "$zone"
-    set_parameter MachineSubnets "$subnets"
-    if [[ -n $snapshot ]]; then
-        set_parameter DataSnapshot "$snapshot"
-        set_parameter DataGib "$((gib > 20 ? gib : 20))"
-    fi
+    found=(GoldenImage "$image" Vpc "$vpc" Subnet "$subnet" Zone "$zone" MachineSubnets "$subnets")
+    if [[ -n $snapshot ]]; then found+=(DataSnapshot "$snapshot" DataGib "$((gib > 20 ? gib : 20))"); fi
     bucket=$stack-backups-$account-$region
     if has_bucket "$bucket"; then
         tell "keeps the backups in $bucket"
-        set_parameter BackupBucket "$bucket"
+        found+=(BackupBucket "$bucket")
     fi
+    choose "${found[@]}"
     say "Making the stack $stack"
     create_stack
 }
@@ -230,47 +278,81 @@ new_stack() {
 # An instance cannot have the volume while another has it: the server goes before its successor comes.
 replace_server() {
     local server
+    check_image
     say "Replacing the server by one from $image: the site does not answer for some minutes"
+    await_deployments
     server=$(of_stack Outputs ServerId)
     [[ -z $server ]] || stop_server "$server"
-    asked_parameters
-    set_parameter GoldenImage "$image"
-    set_parameter ServerState absent
+    choose GoldenImage "$image" ServerState absent
     update_stack
+}
+
+# Starts the server where it is stopped: by a person, or to be replaced, which then was refused.
+start_server() {
+    local server state
+    server=$(of_stack Outputs ServerId)
+    [[ -n $server ]] || return 0
+    state=$(machine_state "$server")
+    [[ $state == stopped ]] || return 0
+    tell "starting $server, which is stopped"
+    aws ec2 start-instances --instance-ids "$server" >/dev/null
+}
+
+# The data volume cannot follow a server to another zone.
+check_subnet() {
+    local zone there
+    zone=$(of_stack Parameters Zone)
+    there=$(aws ec2 describe-subnets --subnet-ids "$1" --query 'Subnets[0].AvailabilityZone' --output text)
+    [[ $there == "$zone" ]] || die "The subnet $1 is in $there, and the data volume in $zone." \
+        "Move the site with its data: ./scripts/aws-down.sh, then ./scripts/aws-up.sh --subnet $1. Its address changes."
 }
 
 old_stack() {
-    local server current
+    local current another='' name now state='' given=(ServerState present)
+    current=$(of_stack Parameters GoldenImage)
     if [[ -n $image ]]; then
         say "Looking for a golden image"
+        # A run that was cut off has baked it, and has taken the server away.
+        [[ $image != bake ]] || state=$(of_stack Parameters ServerState)
+        if [[ $state == absent ]]; then image=$current; fi
         bake_subnets=$(of_stack Parameters MachineSubnets)
-        current=$(of_stack Parameters GoldenImage)
-        find_image
-        if [[ $image != "$current" ]]; then replace_server; fi
+        [[ -n $bake_subnets ]] || bake_subnets=$(of_stack Parameters Subnet)
+        find_image "$current"
     fi
+    image=${image:-$current}
+    [[ $image == "$current" ]] || another=1
+    # CloudFormation makes another server for these, as for an image.
+    for name in Subnet ServerDiskGib; do
+        [[ -n ${asked[$name]+is} ]] || continue
+        now=$(of_stack Parameters "$name")
+        [[ ${asked[$name]} == "$now" ]] || another=1
+    done
+    [[ -z ${asked[Subnet]:-} ]] || check_subnet "${asked[Subnet]}"
+    if [[ -n $another ]]; then replace_server; fi
     say "Bringing the stack $stack up to date"
-    asked_parameters
-    set_parameter ServerState present
+    find_connection
+    # CloudFormation does not make again what somebody deleted; by another name it makes another one.
+    [[ -n $connection ]] || given+=(ConnectionName "$stack-$(date -u +%y%m%d%H%M)")
+    choose "${given[@]}"
     update_stack
-    server=$(of_stack Outputs ServerId)
-    if [[ $(machine_state "$server") == stopped ]]; then
-        tell "starting $server, which is stopped"
-        aws ec2 start-instances --instance-ids "$server" >/dev/null
-    fi
+    start_server
 }
 
 make_stack() {
+    local blank
     say "Looking for the stack $stack"
     settle
     case $status in
     REVIEW_IN_PROGRESS | CREATE_FAILED | ROLLBACK_COMPLETE | ROLLBACK_FAILED)
         tell "deleting what was half made"
+        blank=$(blank_volume)
         aws cloudformation delete-stack --stack-name "$stack"
         settle
         [[ -z $status ]] || {
             tell_failures
             die "What was half made could not be deleted." "Cure what is said above and start this again."
         }
+        [[ -z $blank ]] || delete_snapshots "$blank"
         ;;
     DELETE_FAILED) die "The stack is half deleted." "Finish that first: ./scripts/aws-down.sh --stack $stack" ;;
     UPDATE_ROLLBACK_FAILED | UPDATE_FAILED)
@@ -282,94 +364,9 @@ make_stack() {
     if [[ -z $status ]]; then new_stack; else old_stack; fi
 }
 
-# A person signs in to GitHub and lets AWS read the repository: nobody else can.
-await_approval() {
-    local began=$SECONDS found told=
-    say "The connection to GitHub"
-    while true; do
-        found=$(aws codeconnections list-connections --output text \
-            --query "Connections[?ConnectionName=='$stack'].[ConnectionStatus] | [0]") ||
-            die "The connection cannot be looked at." "An older command line of AWS does not know it: install the newest."
-        [[ $found != AVAILABLE ]] || break
-        [[ $found != None ]] || die "The connection $stack is not there." "Has somebody deleted it? Delete the stack and make it anew."
-        if [[ -z $told ]]; then
-            tell "It waits for you. Open this link, choose $stack, then Update pending connection, and follow GitHub:"
-            tell "https://console.aws.amazon.com/codesuite/settings/connections?region=$region"
-        fi
-        told=1
-        ((SECONDS - began < 7200)) || die "Nobody approved the connection in two hours." "Start this again when you have."
-        sleep "$pause"
-    done
-    tell "approved"
-}
-
-# Runs the pipeline to its end, and tells each stage. One that runs already is waited for; the newest that failed, by a
-# connection that was not approved yet, say, is followed by another one.
-release() {
-    local id='' state='' found before=
-    say "The pipeline $stack: fetches, tests, builds and releases; about half an hour"
-    found=$(aws codepipeline list-pipeline-executions --pipeline-name "$stack" --output text \
-        --query 'pipelineExecutionSummaries[0].[pipelineExecutionId,status]')
-    read -r id state <<<"$found"
-    if [[ ${1:-} == anew || ! $state =~ ^(InProgress|Succeeded)$ ]]; then
-        [[ ${1:-} == anew ]] || tell "the last run: ${state/None/none}"
-        id=$(aws codepipeline start-pipeline-execution --name "$stack" --query pipelineExecutionId --output text)
-        tell "started"
-    fi
-    while true; do
-        state=$(aws codepipeline get-pipeline-execution --pipeline-name "$stack" --pipeline-execution-id "$id" \
-            --query pipelineExecution.status --output text)
-        [[ $state == InProgress ]] || break
-        found=$(aws codepipeline get-pipeline-state --name "$stack" --output text \
-            --query "stageStates[?latestExecution.status=='InProgress'].stageName | [0]")
-        if [[ $found != "$before" && $found != None ]]; then tell "$found"; fi
-        before=$found
-        sleep "$pause"
-    done
-    case $state in
-    Succeeded) tell "released" ;;
-    # A newer push has taken its place.
-    Superseded | Cancelled | Stopped | Stopping) die "The run of the pipeline ended: $state." "Start this again to wait for the next." ;;
-    *)
-        aws codepipeline list-action-executions --pipeline-name "$stack" --filter "pipelineExecutionId=$id" --output text \
-            --query "actionExecutionDetails[?status=='Failed'].[stageName, output.executionResult.externalExecutionSummary, output.executionResult.externalExecutionUrl]" >&2
-        die "The release failed." "What is said above names the stage, and where its log is. Start this again when it is cured."
-        ;;
-    esac
-}
-
-# The last revision that was released well, once more: where its deployment did not go to the server that is there now,
-# since one that was replaced has none, and where the stack has changed, since settings come with a release.
-deploy_again() {
-    local server last targets revision id state
-    server=$(of_stack Outputs ServerId)
-    last=$(aws deploy get-deployment-group --application-name "$stack" --deployment-group-name site --output text \
-        --query deploymentGroupInfo.lastSuccessfulDeployment.deploymentId)
-    if [[ $last == None ]]; then return; fi
-    targets=$(aws deploy list-deployment-targets --deployment-id "$last" --query targetIds --output text)
-    if [[ " ${targets//$'\t'/ } " != *" $server "* ]]; then
-        say "The release before on the new server"
-    elif [[ -n $changed ]]; then
-        say "The release before with the settings as they are now"
-    else
-        return 0
-    fi
-    revision=$(aws deploy get-deployment --deployment-id "$last" --query deploymentInfo.revision --output json)
-    id=$(aws deploy create-deployment --application-name "$stack" --deployment-group-name site \
-        --revision "$revision" --query deploymentId --output text)
-    while true; do
-        state=$(aws deploy get-deployment --deployment-id "$id" --query deploymentInfo.status --output text)
-        [[ $state =~ ^(Created|Queued|InProgress|Baking|Ready)$ ]] || break
-        sleep "$pause"
-    done
-    tell "$id: $state"
-    # Artifacts expire: what is not there any more is built again.
-    if [[ $state != Succeeded ]]; then release anew; fi
-}
-
 # Waits until the site itself says that it is well.
 await_site() {
-    local url address began=$SECONDS asked
+    local url address began=$SECONDS place
     url=$(of_stack Outputs SiteUrl)
     address=$(of_stack Outputs SiteAddress)
     say "The site"
@@ -377,10 +374,10 @@ await_site() {
         tell "the A record of ${url#https://} has to be $address; until it is, the site is at http://$address"
     fi
     while true; do
-        for asked in "$url" "http://$address"; do
-            if curl -fsS --max-time 10 "$asked/healthz" 2>/dev/null | grep -q '"version"'; then
-                tell "answers at $asked"
-                site=$asked
+        for place in "$url" "http://$address"; do
+            if curl -fsS --max-time 10 "$place/healthz" 2>/dev/null | grep -q '"version"'; then
+                tell "answers at $place"
+                site=$place
                 return
             fi
         done
@@ -390,15 +387,20 @@ await_site() {
     done
 }
 
-changed='' # whether the stack that was there is another now
 say "Who you are to AWS"
 check_stack_name
 check_account
 make_stack
+fill_server
 await_approval
 release
-deploy_again
+bring_settings
 await_site
+plugin=''
+command -v session-manager-plugin >/dev/null || plugin="
+It wants a plugin that is not here:
+https://docs.aws.amazon.com/systems-manager/latest/userguide/session-manager-working-with-install-plugin.html
+"
 cat <<END
 
 The site is at $site
@@ -407,6 +409,6 @@ The first admin is made on its server, which you enter by Session Manager:
 
     aws ssm start-session --region $region --target $(of_stack Outputs ServerId)
     sudo ec-deployer user add NAME --admin
-
+$plugin
 Each push to the branch $(of_stack Parameters Branch) of $(of_stack Parameters Repository) is released from now on.
 END

@@ -17,7 +17,7 @@ use crate::moto;
 /// The account that moto takes whoever does not name one to be of.
 pub const ACCOUNT: &str = "123456789012";
 /// Regions are as far apart in moto as accounts are, but for roles and buckets, whose names have the stack's.
-const REGIONS: [&str; 14] = [
+const REGIONS: [&str; 19] = [
     "us-east-2",
     "us-west-1",
     "us-west-2",
@@ -32,6 +32,11 @@ const REGIONS: [&str; 14] = [
     "ap-northeast-1",
     "ap-northeast-2",
     "sa-east-1",
+    "ap-northeast-3",
+    "ap-east-1",
+    "eu-south-1",
+    "af-south-1",
+    "me-south-1",
 ];
 
 /// The root of the repository.
@@ -99,8 +104,10 @@ impl Computer {
             "#!/bin/sh\necho \"curl $*\" >>\"$EC_TEST_AWS/calls\"\ngrep -q '\"target\": *\"i-' \"$EC_TEST_AWS/state\" || exit 7\necho '{\"status\":\"ok\",\"version\":\"0.1.0\"}'\n",
         );
         let state = json!({
-            "connections": {}, "executions": {}, "deployments": [], "approval": 2, "build": 1,
-            "outcome": "Succeeded", "expired": false, "held": [], "cut": null,
+            "connections": {}, "connection_of": {}, "executions": {}, "deployments": [], "reports": [],
+            "approval": 2, "build": 1, "active": 0, "outcome": "Succeeded", "expired": false, "held": [],
+            "failing": false, "failed": null, "refused": false, "locked": false, "snapshot": null,
+            "cut": null, "looked_at": [],
         });
         fs::write(computer.path("state"), state.to_string()).unwrap();
         computer
