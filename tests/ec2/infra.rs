@@ -132,7 +132,7 @@ fn allowed(template: &Value) -> Vec<(String, Value)> {
 #[test]
 fn the_linter_has_nothing_to_say() {
     let lint = moto::programs().join("cfn-lint");
-    // All checks, the informational ones too, but for two that the template names, with the reasons.
+    // All checks, the informational ones too, but for one of those that the template names, with the reason.
     let output =
         Command::new(lint).args(["-c", "I", "--"]).arg(root().join("infra/site.yml")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
