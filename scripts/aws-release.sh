@@ -8,6 +8,30 @@ source "$(dirname "${BASH_SOURCE[0]}")/aws-lib.sh"
 changed='' # whether the stack that was there is another now, and no release knows
 anew=''    # whether there is no release to be had but a new one
 
+# What is kept on this computer from run to run.
+state_dir=${XDG_STATE_HOME:-$HOME/.local/state}/ec-deployer-up
+
+# The mark of a change of the stack that may not have come to the server yet.
+mark_of_change() {
+    printf '%s' "$state_dir/$account-$region-$stack.changed"
+}
+
+# Whether a run that was cut off has left such a mark: sets changed.
+find_change() {
+    if [[ -e $(mark_of_change) ]]; then changed=1; fi
+}
+
+# Leaves the mark, before the stack changes.
+mark_change() {
+    install -d -m 700 "$state_dir"
+    : >"$(mark_of_change)"
+}
+
+# Removes it where there is nothing to be brought.
+unmark_change() {
+    if [[ -z $changed ]]; then rm -f "$(mark_of_change)"; fi
+}
+
 # The stack's connection to GitHub: sets connection to its name and its status, and to nothing where it was deleted.
 find_connection() {
     local arn answer
@@ -134,6 +158,7 @@ fill_server() {
 # Settings come to the server with a release: where the stack has changed the last one comes once more.
 bring_settings() {
     local last
+    unmark_change
     [[ -n $changed ]] || return 0
     await_deployments
     last=$(last_deployment)
@@ -141,4 +166,5 @@ bring_settings() {
     say "The release before with the settings as they are now"
     deploy_again "$last"
     if [[ -n $anew ]]; then release; fi
+    unmark_change
 }

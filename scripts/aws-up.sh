@@ -119,7 +119,7 @@ bake() {
         program=${CARGO_TARGET_DIR:-target}/debug/ec-deployer
     fi
     tell "baking; it takes about a quarter of an hour, and its log comes at the end"
-    CLOUD=ec2 STATE_DIR="${XDG_STATE_HOME:-$HOME/.local/state}/ec-deployer-up" SUBNET_IDS="$bake_subnets" \
+    CLOUD=ec2 STATE_DIR="$state_dir" SUBNET_IDS="$bake_subnets" \
         "$program" bake || die "The golden image was not baked." "Its log above says why. Start this again when that is cured."
 }
 
@@ -233,18 +233,22 @@ create_stack() {
 update_stack() {
     local answer
     keep_others
+    mark_change
     if answer=$(aws cloudformation update-stack --stack-name "$stack" "${template[@]}" --parameters "${parameters[@]}" 2>&1); then
         settle
         [[ $status == UPDATE_COMPLETE ]] || {
             tell_failures
             start_server
+            unmark_change
             die "The stack was not brought up to date; it is as it was before." "Cure what is said above and start this again."
         }
         changed=1
     elif [[ $answer == *'No updates are to be performed'* ]]; then
         tell "nothing is to be changed"
+        unmark_change
     else
         start_server
+        unmark_change
         die "CloudFormation refuses the update: ${answer//$'\n'/ }"
     fi
 }
@@ -390,6 +394,7 @@ await_site() {
 say "Who you are to AWS"
 check_stack_name
 check_account
+find_change
 make_stack
 fill_server
 await_approval

@@ -105,6 +105,7 @@ impl Computer {
         );
         let state = json!({
             "connections": {}, "connection_of": {}, "executions": {}, "deployments": [], "reports": [],
+            "values": {},
             "approval": 2, "build": 1, "active": 0, "outcome": "Succeeded", "expired": false, "held": [],
             "failing": false, "failed": null, "refused": false, "locked": false, "snapshot": null,
             "cut": null, "looked_at": [],

@@ -47,6 +47,7 @@ fn one_command_sets_the_site_up_and_a_second_changes_nothing() {
     computer.program("session-manager-plugin", "#!/bin/sh\n");
     let told = computer.up(&[]).well();
     told.has_not("It waits for you").has("answers at").has_not("install-plugin");
+    told.has("nothing is to be changed").has_not("with the settings as they are now");
     assert_eq!(computer.resources(), made);
     let second = computer.calls();
     assert_eq!(calls(&second, "cloudformation create-stack"), 0);
@@ -58,6 +59,14 @@ fn one_command_sets_the_site_up_and_a_second_changes_nothing() {
     computer.up(&["--domain", "shop.example.com"]).well().has("with the settings as they are now");
     assert_eq!(calls(&computer.calls(), "deploy create-deployment"), 1);
     assert_eq!(computer.of_stack("Outputs", "SiteUrl"), "https://shop.example.com");
+
+    // Cut off when the stack has changed and the server does not know, the next run brings it there, and none after it.
+    computer.cut("cloudformation update-stack", "after");
+    computer.up(&["--domain", "books.example.com"]).ill();
+    computer.calls();
+    computer.up(&[]).well().has("nothing is to be changed").has("with the settings as they are now");
+    computer.up(&[]).well().has_not("with the settings as they are now");
+    assert_eq!(calls(&computer.calls(), "deploy create-deployment"), 1);
 }
 
 #[test]

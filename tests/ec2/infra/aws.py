@@ -199,6 +199,16 @@ def say_no(operation, code, message):
     return 254
 
 
+def values_after(words, stack, state):
+    """The values that a change leaves a stack with: those that were ever given, over the one default that is given too."""
+    values = dict(state["values"].get(stack, {"ServerState": "present"}))
+    for word in words:
+        if word.startswith("ParameterKey=") and not word.endswith(",UsePreviousValue=true"):
+            name, value = word.removeprefix("ParameterKey=").split(",ParameterValue=", 1)
+            values[name] = value
+    return values
+
+
 def with_given_values(words, stack, state):
     """The words of a change without what is to stay and was never given: moto knows no previous value of a default."""
     given = state.setdefault("given", {}).setdefault(stack, [])
@@ -321,12 +331,20 @@ def call(service, operation, words, state):
     if operation == "update-stack" and state["refused"]:
         return say_no(operation, "ValidationError", "Parameter 'ServerDiskGib' must be a number not less than 8")
     if operation in ("create-stack", "update-stack"):
+        values = values_after(words, stack, state)
+        # moto changes a stack to what it is.
+        if operation == "update-stack" and values == state["values"].get(stack):
+            return say_no(operation, "ValidationError", "No updates are to be performed.")
         words = with_given_values(words, stack, state)
     volume = volume_of(stack) if operation == "delete-stack" else None
     code = real([service, operation, *words]).returncode
     if volume:
         delete_volume(volume, stack)
     if service == "cloudformation" and code == 0:
+        if operation in ("create-stack", "update-stack"):
+            state["values"][stack] = values
+        elif operation == "delete-stack":
+            state["values"].pop(stack, None)
         stack_changed(operation, stack, state, words)
     return code
 
