@@ -3,6 +3,7 @@
 
 WEBROOT=/var/www/ec-deployer # what Let's Encrypt asks for is put here
 SECURED=$SETTINGS/secured    # the name that is served with TLS
+TOLD=$SETTINGS/told          # the one that the site was told of
 CERTIFICATE=/etc/letsencrypt/live/site
 
 # The address by which others reach this server.
@@ -233,11 +234,9 @@ secure_front() {
   before=$(secured)
   if [[ -z $name ]]; then
     echo "SITE_DOMAIN is not set: the site is served over http, and what people type can be read on its way."
-    try_again off
     rm -f "$SECURED"
   elif [[ $name == "$before" ]] && has_certificate "$name"; then
     echo "$name has its certificate."
-    try_again off
   else
     try_again on
     leads_here "$name" || return
@@ -246,16 +245,18 @@ secure_front() {
       return
     fi
     printf '%s\n' "$name" | put "$SECURED"
-    try_again off
   fi
   if ! write_front; then
     if [[ -n $before ]]; then printf '%s\n' "$before" | put "$SECURED"; else rm -f "$SECURED"; fi
     write_front || true
     return 1
   fi
-  if [[ $(secured) != "$before" ]]; then
+  if [[ $(secured) != "$(cat "$TOLD" 2>/dev/null)" ]]; then
     # Its own address is another now.
     restart_site
-    wait_for_site "$(readlink "$ROOT/current")"
+    wait_for_site "$(readlink "$ROOT/current")" || return
+    secured | put "$TOLD"
   fi
+  # Not before: where this is cut short it is gone on with.
+  try_again off
 }

@@ -67,9 +67,18 @@ async fn the_site_is_served_as_its_name_says() {
     // What the timer runs gets the certificate, and the site is told of its new address.
     let (well, said) = server.run(&["bash", "-euc", PEBBLE]).await;
     assert!(well, "{said}");
-    let (well, said) = server.run(&["systemctl", "start", "ec-deployer-tls.service"]).await;
-    assert!(well, "{said}\n{}", server.sh(LAST_TRY).await);
-    assert_eq!(server.sh("systemctl is-active ec-deployer-tls.timer || true").await, "inactive");
+    let secure = async || {
+        let (well, said) = server.run(&["systemctl", "start", "ec-deployer-tls.service"]).await;
+        assert!(well, "{said}\n{}", server.sh(LAST_TRY).await);
+        assert_eq!(server.sh("systemctl is-active ec-deployer-tls.timer || true").await, "inactive");
+    };
+    secure().await;
+    // Also where it was cut short before nginx and the site knew.
+    server
+        .sh("rm /etc/ec-deployer/told; sed -i 's/listen 443/listen 444/' /etc/nginx/conf.d/ec-deployer.conf")
+        .await;
+    server.sh("systemctl reload nginx; supervisorctl stop site:site-1").await;
+    secure().await;
     let answer = server.sh(&head("https://site.test/login")).await.to_lowercase();
     assert!(answer.contains(" 200"), "{answer}");
     assert!(answer.contains("strict-transport-security: max-age=31536000"), "{answer}");
