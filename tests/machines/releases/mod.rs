@@ -5,6 +5,7 @@ mod agent;
 mod bundle;
 mod front;
 mod handbook;
+mod hook;
 mod server;
 mod visitor;
 mod volume;
