@@ -33,7 +33,8 @@ front() {
   write_front
 }
 
-# Where the name does not lead here yet, the site serves http and says so to its admins; a timer tries again.
+# Where the name does not lead here yet, the site is served as before, which it tells its admins where that is http; a
+# timer tries again.
 secure() {
   secure_front || echo "The site is served as it was before, for now."
 }

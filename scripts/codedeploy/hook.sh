@@ -190,6 +190,12 @@ leave_current() {
   point "$ROOT/before" "$current"
 }
 
+# Gives nginx the configuration that a release brings, whoever asks: `front_of DIRECTORY`.
+front_of() {
+  DEPLOYMENT_ID=$(basename -- "$1") bash -c 'source "$1/hook.sh" && source "$1/front.sh" && write_front' \
+    bash "$1/scripts/codedeploy"
+}
+
 # Takes back a release that was not validated: the one before serves again, with its data, since migrations only add.
 go_back() {
   local before
@@ -198,9 +204,7 @@ go_back() {
   if [[ -x $before/ec-deployer ]]; then
     echo "Release $(basename -- "$before") serves again."
     switch_to "$before" || echo "It does not answer either: see $EC_LOGS/site/site.log."
-    # In front of it what it has brought itself.
-    DEPLOYMENT_ID=$(basename -- "$before") bash -c 'source "$1/hook.sh" && source "$1/front.sh" && write_front' \
-      bash "$before/scripts/codedeploy" || echo "nginx has not read its configuration: see nginx -t."
+    front_of "$before" || echo "nginx has not read its configuration: see nginx -t."
   else
     echo "There is no release before this one: the site is stopped."
     supervisorctl stop site:site-1 || true

@@ -38,7 +38,7 @@ switch() {
   settle
   leave_current
   switch_to "$RELEASE"
-  write_front
+  front_of "$RELEASE"
 }
 
 answers() {

@@ -1,7 +1,5 @@
 //! A hook that is ended from outside, as CodeDeploy's agent ends one that takes too long.
 
-use std::process::Command;
-
 /// In a mount namespace of its own, with logs and locks of its own. The agent signals the whole process group of the
 /// hook, who writes its log among it.
 const TRIAL: &str = r#"
@@ -24,21 +22,7 @@ cat /var/log/ec-deployer/site/release-d-SLOW.log
 
 #[test]
 fn a_hook_that_is_ended_puts_back_what_it_did() {
-    let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "bash",
-            "-c",
-            TRIAL,
-            "bash",
-            env!("CARGO_MANIFEST_DIR"),
-        ])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let said = super::on_this_host(TRIAL);
     for part in ["ended with 143", "it has undone", "::ec step slow failed 143"] {
         assert!(said.contains(part), "{part:?} is not in:\n{said}");
     }

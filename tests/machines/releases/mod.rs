@@ -10,7 +10,7 @@ mod server;
 mod visitor;
 mod volume;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, process::Command, time::Duration};
 
 use agent::{Agent, Event};
 use bundle::{broken, bundle, bundle_of, next_version};
@@ -27,6 +27,26 @@ const PASSWORD: &str = "correct horse battery";
 async fn health(server: &Server) -> Value {
     let page = Person::new(&server.url()).get("/healthz").await;
     serde_json::from_str(&page.text).unwrap_or_else(|_| panic!("{} {}", page.status, page.text))
+}
+
+/// What a script of bash prints as root of this host, in a mount namespace of its own; `$1` is the checkout.
+fn on_this_host(script: &str) -> String {
+    let output = Command::new("unshare")
+        .args([
+            "--mount",
+            "--propagation",
+            "private",
+            "bash",
+            "-c",
+            script,
+            "bash",
+            env!("CARGO_MANIFEST_DIR"),
+        ])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    said
 }
 
 /// The release that serves people.

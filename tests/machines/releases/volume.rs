@@ -1,7 +1,5 @@
 //! The volume of the site's data, on a disk that is a file of this host.
 
-use std::process::Command;
-
 /// Puts the functions to a disk: blank, with a file system, with something that is none. In a mount namespace of its
 /// own, with an /etc of its own.
 const TRIAL: &str = r#"
@@ -44,21 +42,7 @@ cmp <(head -c 6 odd) <(printf 'LUKS\xba\xbe') && echo "odd is as it was"
 
 #[test]
 fn a_blank_volume_gets_a_file_system_and_one_with_data_keeps_it() {
-    let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "--propagation",
-            "private",
-            "bash",
-            "-c",
-            TRIAL,
-            "bash",
-            env!("CARGO_MANIFEST_DIR"),
-        ])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let said = super::on_this_host(TRIAL);
     assert_eq!(said.matches("is blank: it gets a file system").count(), 1, "{said}");
     assert!(said.contains("\nfile\n"), "what was there is there: {said}");
     assert_eq!(said.matches("second").count(), 2, "{said}");
